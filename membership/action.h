@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a Node asks for. The driver carries the actions out in order; none of them waits for
+// another. Every byte string is owned by the action.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "membership/ids.h"
+#include "membership/member.h"
+#include "membership/time.h"
+
+namespace starling::membership {
+
+/// A stream as the node knows it. Ids below kFirstAcceptedStream are chosen by the node (streams
+/// that it opens), those from it on by the driver (streams that others opened).
+using StreamId = uint64_t;
+inline constexpr StreamId kFirstAcceptedStream = StreamId{1} << 63;
+
+// --- network ---
+
+/// Send one datagram; `bytes` is a serialised proto::Packet of at most kMaxPacket bytes.
+struct SendDatagram {
+  Address to;
+  std::string bytes;
+};
+/// Connect to `to`. The driver answers with Node::stream_opened or Node::stream_closed, at the
+/// latest after `timeout`.
+struct OpenStream {
+  StreamId stream;
+  Address to;
+  Duration timeout;
+};
+/// Send one message (a serialised proto::StreamMessage) on an open stream.
+struct SendStream {
+  StreamId stream;
+  std::string bytes;
+};
+/// Close after what was sent has gone out. The driver does not report this closing.
+struct CloseStream {
+  StreamId stream;
+};
+
+// --- what happened, for handlers and users ---
+
+enum class MemberChange : uint8_t { kJoin, kLeave, kFailed, kUpdate, kReap };
+
+/// "member-join", "member-leave", "member-failed", "member-update", "member-reap".
+[[nodiscard]] std::string_view member_change_name(MemberChange change);
+
+struct MemberEvent {
+  MemberChange change;
+  Member member;
+};
+
+/// A user event, once per process and, when progress is restored, once for ever.
+struct UserEventArrived {
+  MessageId id;
+  LamportTime ltime;
+  std::string name;
+  std::string payload;
+  bool coalesce;
+  bool deliver;  ///< false: older than this agent's first join; keep it, run no handler
+  std::string record;  ///< the encoded event, to be kept and handed back in Restored
+};
+
+/// A query that this member is asked to answer: with Node::answer_query, exactly once, before
+/// `deadline`.
+struct QueryArrived {
+  MessageId id;
+  LamportTime ltime;
+  std::string name;
+  std::string payload;
+  std::string source;  ///< name of the asking member, or its id when unknown
+  TimePoint deadline;
+};
+
+enum class ReplyKind : uint8_t { kAck, kResponse, kNoAnswer, kFailed, kTooLarge, kBusy };
+
+/// An answer to our own query.
+struct QueryAnswered {
+  MessageId id;
+  std::string from;  ///< member name
+  ReplyKind kind;
+  std::string payload;
+  std::string error;
+};
+/// Our own query ended: all addressed live members answered, or time is up.
+struct QueryEnded {
+  MessageId id;
+  bool timed_out;
+  std::vector<std::string> silent;  ///< names of addressed members that did not finish
+};
+
+/// One address of a join command was tried.
+struct JoinTried {
+  uint64_t join;  ///< as returned by Node::join
+  Address address;
+  bool ok;
+  std::string error;  ///< why not
+};
+/// Our own leave has been told to the others: the agent may stop.
+struct LeaveDone {};
+
+// --- what to keep across a restart ---
+
+/// Progress in one origin's events; replaces what was kept for (origin, epoch). Saved together
+/// with the UserEventArrived that comes just before it, if one does.
+struct SaveProgress {
+  NodeId origin;
+  uint32_t epoch;
+  uint64_t contiguous;            ///< everything up to here was delivered or skipped
+  std::vector<uint64_t> beyond;  ///< delivered ones after a gap, ascending
+};
+/// The retention window has moved: forget the kept record of this event (not the progress).
+struct ForgetEvent {
+  MessageId id;
+};
+/// The progress of this origin and epoch is too old to matter.
+struct ForgetProgress {
+  NodeId origin;
+  uint32_t epoch;
+};
+
+// --- diagnostics ---
+
+enum class TraceLevel : uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
+struct Trace {
+  TraceLevel level;
+  std::string text;
+};
+
+using Action =
+    std::variant<SendDatagram, OpenStream, SendStream, CloseStream, MemberEvent, UserEventArrived,
+                 QueryArrived, QueryAnswered, QueryEnded, JoinTried, LeaveDone, SaveProgress,
+                 ForgetEvent, ForgetProgress, Trace>;
+using Actions = std::vector<Action>;
+
+}  // namespace starling::membership

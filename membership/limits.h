@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every fixed bound of the core in one place. At each of them something is refused or dropped,
+// with an error or a counter in Statistics.
+#pragma once
+
+#include <cstddef>
+
+namespace starling::membership {
+
+/// Largest plain packet, bytes. With sealing (at most 64) and IP/UDP headers it fits the smallest
+/// IPv6 MTU of 1280.
+inline constexpr size_t kMaxPacket = 1152;
+/// Largest stream message, bytes: a 1 MiB answer and its envelope.
+inline constexpr size_t kMaxStreamMessage = (1U << 20) + 4096;
+/// Name and payload of an event or query that still fits a packet with all its envelopes.
+inline constexpr size_t kMaxInlinePayload = 1024;
+/// Encoded tags of one member (Serf's limit is the same).
+inline constexpr size_t kMaxTags = 512;
+/// Bytes of a member's name (as memberlist's validation).
+inline constexpr size_t kMaxName = 128;
+/// Bytes of an event's or query's name.
+inline constexpr size_t kMaxMessageName = 128;
+/// Members that one node will keep, of any status.
+inline constexpr size_t kMaxMembers = 100'000;
+/// (origin, epoch) pairs whose event progress is kept.
+inline constexpr size_t kMaxProgress = 16'384;
+/// Delivered events after a gap, per (origin, epoch).
+inline constexpr size_t kMaxBeyond = 256;
+/// Queries remembered so that none is answered twice; and own queries waiting for answers.
+inline constexpr size_t kMaxSeenQueries = 4096;
+inline constexpr size_t kMaxOwnQueries = 256;
+/// Tree pushes waiting for an acknowledgement.
+inline constexpr size_t kMaxPendingHops = 16'384;
+/// Direct messages waiting for an acknowledgement.
+inline constexpr size_t kMaxDirect = 4096;
+/// Streams open at once, in both directions together.
+inline constexpr size_t kMaxStreams = 256;
+
+}  // namespace starling::membership

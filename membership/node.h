@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Node: the protocol as a pure state machine, and the only door to it. It does no I/O and reads no
+// clock: it is told what happened and what time it is, and answers with actions (action.h).
+//
+//   node.receive_datagram(now, from, bytes);      // something happened
+//   for (Action& a : node.take_actions()) ...     // carry out what it asks for
+//   timer.expires_at(node.next_deadline());       // one timer serves everything inside
+//   ... node.advance(now);                        // when it fires
+//
+// Call take_actions() and re-arm the timer after every input. `now` must never go back. Before
+// advance(), feed all datagrams that are already waiting: an answer that has arrived counts.
+//
+// Single-threaded: no call may overlap another.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "membership/action.h"
+#include "membership/address.h"
+#include "membership/ids.h"
+#include "membership/member.h"
+#include "membership/options.h"
+#include "membership/random.h"
+#include "membership/time.h"
+#include "proto/support/result.h"
+
+namespace starling::membership {
+
+/// Who this node is.
+struct Identity {
+  NodeId id;
+  /// Boot epoch: greater at every start of the same id. Unix seconds, or one more than the last.
+  uint32_t epoch = 1;
+  std::string name;  ///< 1..kMaxName bytes
+  Address address;   ///< where others reach it
+  std::map<std::string, std::string> tags;
+};
+
+/// What an earlier process of this node left behind (see action.h, "what to keep").
+struct Restored {
+  struct KnownMember {
+    NodeId id;
+    std::string name;
+    Address address;
+  };
+  struct KeptEvent {
+    MessageId id;
+    std::string record;  ///< UserEventArrived::record
+  };
+  /// Members to find the cluster through again. They are tried, not believed.
+  std::vector<KnownMember> members;
+  std::vector<KeptEvent> events;
+  std::vector<SaveProgress> progress;
+  std::vector<MessageId> queries;  ///< heard lately: not to be answered again
+  LamportTime member_ltime = 0;
+  LamportTime event_ltime = 0;
+  LamportTime query_ltime = 0;
+};
+
+struct Clocks {
+  LamportTime member = 0;
+  LamportTime event = 0;
+  LamportTime query = 0;
+  auto operator<=>(const Clocks&) const = default;
+};
+
+/// Counts since the start; monotonic. Each drop is counted by its reason.
+struct Statistics {
+  uint64_t packets_received = 0;
+  uint64_t packets_sent = 0;
+  uint64_t bytes_received = 0;
+  uint64_t bytes_sent = 0;
+  uint64_t malformed_packets = 0;
+  uint64_t malformed_streams = 0;
+  uint64_t probes = 0;
+  uint64_t probes_failed = 0;
+  uint64_t suspicions = 0;
+  uint64_t failures = 0;
+  uint64_t refutations = 0;
+  uint64_t pushes_sent = 0;
+  uint64_t push_retries = 0;
+  uint64_t pushes_abandoned = 0;
+  uint64_t syncs = 0;
+  uint64_t events_accepted = 0;
+  uint64_t events_missed = 0;      ///< known to have existed, no longer held by anybody asked
+  uint64_t dropped_members = 0;    ///< over kMaxMembers
+  uint64_t dropped_progress = 0;   ///< over kMaxProgress or kMaxBeyond
+  uint64_t dropped_queries = 0;    ///< over kMaxSeenQueries
+  uint64_t dropped_hops = 0;       ///< over kMaxPendingHops: sent once, not repeated
+  uint64_t dropped_direct = 0;     ///< over kMaxDirect, or nobody could carry it
+  uint64_t refused_streams = 0;    ///< over kMaxStreams
+};
+
+/// What to ask of whom. Filters are conjunctive; an empty filter matches everyone.
+struct QueryOptions {
+  std::string name;
+  std::string payload;
+  std::vector<std::string> nodes;
+  std::vector<std::pair<std::string, std::string>> tags;  ///< key, unanchored regular expression
+  bool request_ack = true;
+  unsigned relay_factor = 0;
+  std::optional<Duration> timeout;  ///< none: Options::query_timeout of the cluster's size
+};
+
+struct QueryHandle {
+  MessageId id;
+  size_t addressed;  ///< live members that match, this one included
+  Duration timeout;
+};
+
+/// One answer to a query that reached this node.
+struct Answer {
+  ReplyKind kind = ReplyKind::kResponse;
+  std::string payload;
+  std::string error;  ///< for kFailed, kTooLarge, kBusy
+};
+
+enum class StreamEnd : uint8_t {
+  kClosed,       ///< by the other side, or broken
+  kRefused,      ///< the host answered: nobody listens there
+  kUnreachable,  ///< no answer, or no route
+  kProtocol,     ///< could not be opened or parsed: another key, another protocol
+};
+
+class Node {
+ public:
+  /// `options` must be valid (Options::validate); `identity` too (see validate_identity).
+  Node(const Options& options, Identity identity, Random random, TimePoint now,
+       Restored restored = {});
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  /// Checks name, address and size of the tags.
+  static Result<void> validate_identity(const Identity& identity);
+
+  // --- inputs from the network ---
+  /// One opened (unsealed) packet. Anything malformed is counted and changes nothing.
+  void receive_datagram(TimePoint now, const Address& from, std::string_view bytes);
+  /// The host of `peer` answered that nobody listens on the port (ICMP port unreachable).
+  void datagram_refused(TimePoint now, const Address& peer);
+  void stream_opened(TimePoint now, StreamId stream);
+  /// `stream` >= kFirstAcceptedStream, never used before.
+  void stream_accepted(TimePoint now, StreamId stream, const Address& from);
+  void receive_stream(TimePoint now, StreamId stream, std::string_view bytes);
+  void stream_closed(TimePoint now, StreamId stream, StreamEnd end);
+
+  // --- time ---
+  /// Does all that is due at `now`. Being called late is noticed and not held against others.
+  void advance(TimePoint now);
+  [[nodiscard]] TimePoint next_deadline() const;
+  /// What to carry out, in order. Empties the list.
+  [[nodiscard]] Actions take_actions();
+
+  // --- commands ---
+  /// Contacts each address and exchanges state with it; a JoinTried follows for each. With
+  /// `replay`, events from before the join are delivered too.
+  uint64_t join(TimePoint now, const std::vector<Address>& addresses, bool replay);
+  /// Tells the others; LeaveDone follows within Options::leave_timeout. Idempotent.
+  void leave(TimePoint now);
+  /// Marks a failed member as left. An alive one refutes. kNotFound for an unknown name.
+  Result<void> force_leave(TimePoint now, std::string_view name, bool prune);
+  /// Replaces the tags and tells the others. kTooLarge over kMaxTags.
+  Result<void> set_tags(TimePoint now, std::map<std::string, std::string> tags);
+  /// Accepts an event: it has been delivered locally (UserEventArrived) and is on its way.
+  /// kTooLarge, kInvalid (empty or too long name).
+  Result<MessageId> send_event(TimePoint now, std::string_view name, std::string_view payload,
+                               bool coalesce);
+  /// QueryAnswered and, at the end, QueryEnded follow. kTooLarge, kInvalid (name, expression),
+  /// kBusy (kMaxOwnQueries running).
+  Result<QueryHandle> send_query(TimePoint now, const QueryOptions& query);
+  /// Ends an own query early; no QueryEnded follows.
+  void cancel_query(TimePoint now, const MessageId& query);
+  /// Answers a query that arrived (QueryArrived). kNotFound when unknown, answered or past its
+  /// deadline; kTooLarge over query_response_size_limit (the asker is told).
+  Result<void> answer_query(TimePoint now, const MessageId& query, Answer answer);
+
+  // --- views ---
+  [[nodiscard]] const Identity& identity() const;
+  [[nodiscard]] const Options& options() const;
+  /// This node as the others see it.
+  [[nodiscard]] Member self() const;
+  /// All members, this one included, in order of name. O(n log n).
+  [[nodiscard]] std::vector<Member> members() const;
+  [[nodiscard]] std::optional<Member> member(std::string_view name) const;
+  /// Smoothed round trip to a member; none when never measured.
+  [[nodiscard]] std::optional<Duration> round_trip(const NodeId& id) const;
+  [[nodiscard]] Clocks clocks() const;
+  /// 0 (healthy) .. local_health_max - 1.
+  [[nodiscard]] unsigned local_health() const;
+  [[nodiscard]] const Statistics& statistics() const;
+  /// Equal at two nodes that agree on every member and every event.
+  [[nodiscard]] uint64_t member_fingerprint() const;
+  [[nodiscard]] uint64_t event_fingerprint() const;
+  /// Events held for others, and their bytes.
+  [[nodiscard]] size_t events_held() const;
+  [[nodiscard]] bool leaving() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace starling::membership
