@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The agent's configuration: YAML (or JSON) files and flags, merged in order and checked as a
+// whole. Names and merge rules are Serf's: later overrides earlier, lists append, tags merge key by
+// key, flags come after files. Plain values; no thread, no lifetime. docs/configuration.md is the
+// user's side of it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "agent/config/environment.h"
+#include "agent/config/flags.h"
+#include "membership/address.h"
+#include "membership/options.h"
+#include "proto/support/result.h"
+
+namespace starling::agent {
+
+using membership::Duration;
+
+/// The port of gossip when none is named.
+inline constexpr uint16_t kDefaultPort = 7946;
+/// Bytes of a cluster key (XChaCha20-Poly1305).
+inline constexpr size_t kKeyBytes = 32;
+
+enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
+
+/// "TRACE", "DEBUG", "INFO", "WARN" or "ERR", as Serf writes them.
+std::string_view log_level_name(LogLevel level);
+/// In any case; also "WARNING" and "ERROR".
+std::optional<LogLevel> parse_log_level(std::string_view name);
+
+/// The LOG_* code of "LOCAL0", "DAEMON", ..., in any case.
+std::optional<int> syslog_facility_code(std::string_view name);
+
+/// A handler as written. Its text is checked by the handlers' own parser, which names `place`.
+struct HandlerConfig {
+  /// "FILTER=COMMAND" or "COMMAND". Empty when filter and command were given apart.
+  std::string spec;
+  std::string filter;  ///< empty: all events
+  std::string command;
+  /// Unset: handler_timeout and handler_concurrency of the agent, and the dispatcher's queue bound.
+  std::optional<Duration> timeout;
+  std::optional<unsigned> concurrency;
+  std::optional<unsigned> queue;
+  /// "file:line:column" or "-event-handler".
+  std::string place;
+};
+
+/// Something accepted but of no effect, or a choice made for the user. Logged at start.
+struct Warning {
+  std::string place;  ///< "file:line:column", "-flag", or empty when nothing was written anywhere
+  std::string text;
+
+  /// "place: text"
+  [[nodiscard]] std::string to_string() const;
+};
+
+struct Config {
+  // --- identity ---
+  std::string node_name;  ///< 1..128 bytes, no control characters; default: the host name
+  std::map<std::string, std::string> tags;
+  std::string tags_file;  ///< empty: tags set at run time are kept in data_dir only
+
+  // --- network ---
+  membership::Address bind;  ///< port 0: the system picks one
+  /// What others are told. Unset: see advertise_address(). Port 0: the bound port.
+  std::optional<membership::Address> advertise;
+  std::string interface;
+  bool insecure = false;  ///< no cluster key, and not only on loopback
+
+  // --- keys ---
+  std::string keyring_file;
+  /// From encrypt_key or keyring_file, kKeyBytes raw bytes each; the first one seals. Empty: none.
+  std::vector<std::string> keys;
+
+  // --- state and control ---
+  std::string data_dir;
+  std::string control;  ///< path of the unix socket
+
+  // --- joining ---
+  std::vector<std::string> start_join;
+  bool replay_on_join = false;
+  std::vector<std::string> retry_join;
+  Duration retry_interval = std::chrono::seconds(30);  ///< at least 1 s
+  unsigned retry_max_attempts = 0;                     ///< 0: for ever
+  bool rejoin_after_leave = false;
+
+  // --- leaving ---
+  bool leave_on_terminate = false;
+  bool skip_leave_on_interrupt = false;
+
+  // --- handlers ---
+  std::vector<HandlerConfig> event_handlers;
+  Duration handler_timeout = std::chrono::minutes(10);  ///< 0: none
+  unsigned handler_concurrency = 1;                     ///< runs of one handler at once
+  unsigned max_running_handlers = 32;                   ///< runs of all handlers at once
+  /// Coalescing of member and user events: longest wait, and the quiet time that ends it earlier. A
+  /// period of 0 turns it off.
+  Duration coalesce_period = std::chrono::seconds(3);
+  Duration quiescent_period = std::chrono::seconds(1);
+  Duration user_coalesce_period = std::chrono::seconds(3);
+  Duration user_quiescent_period = std::chrono::seconds(1);
+
+  // --- log ---
+  LogLevel log_level = LogLevel::kInfo;
+  std::string log_file;  ///< empty: stderr only
+  bool enable_syslog = false;
+  std::string syslog_facility = "LOCAL0";
+
+  // --- protocol ---
+  std::string profile = "lan";
+  membership::Options options;  ///< the profile with single values changed; validated
+  /// How long a leave, force-leave or tag update is waited for. At least 1 s.
+  Duration broadcast_timeout = std::chrono::seconds(5);
+
+  // --- where it came from ---
+  std::vector<Warning> warnings;
+  std::vector<std::string> files;  ///< read, in order
+  std::vector<FlagValue> flags;    ///< as given to load_config(), for reload()
+};
+
+/// Reads every file named by `-config-file` and `-config-dir`, then applies the other flags, fills
+/// in defaults and checks the whole. Reads files and, for a host name in bind or advertise,
+/// resolves it (blocking). The error is the first one met, in one line, with its place.
+Result<Config> load_config(const std::vector<FlagValue>& flags, const Environment& environment);
+
+/// The same sources again, as SIGHUP asks.
+Result<Config> reload(const Config& running, const Environment& environment);
+
+/// Keys whose values differ although a reload does not apply them (all but log_level,
+/// event_handlers, tags and the leave settings), in the order of the documentation.
+std::vector<std::string> needs_restart(const Config& running, const Config& loaded);
+
+/// Every key with its effective value as one line of YAML, in the order of the documentation. Keys
+/// of the cluster are shown as "(set)".
+std::vector<std::pair<std::string, std::string>> config_values(const Config& config);
+
+/// The address to tell others once `bound_port` is known: `advertise`, else the bind address, else
+/// (bound to 0.0.0.0 or ::) the first private address of the host, else any that is not loopback
+/// or link-local. An error when there is none, with the remedy.
+Result<membership::Address> advertise_address(const Config& config, uint16_t bound_port,
+                                              const Environment& environment);
+
+}  // namespace starling::agent
