@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Checker: what must hold in every run, compared against the ground truth that only the simulator
+// knows. Watches a World while it runs and, asked for it, at quiescence. It never changes the
+// world. docs/simulation.md lists the invariants by name.
+//
+// Single-threaded. Memory is about 50 bytes per pair of members.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "test/simulation/observer.h"
+#include "test/simulation/world.h"
+
+namespace starling::simulation {
+
+struct Violation {
+  std::string invariant;
+  TimePoint at;
+  NodeIndex node = kNoNode;  ///< where it was seen
+  std::string message;
+
+  /// "12.345678s node-3: accuracy: ..."
+  [[nodiscard]] std::string to_string() const;
+};
+
+struct CheckerOptions {
+  /// Whoever was disturbed less than this ago may still be taken for failed.
+  Duration accuracy_window = 60s;
+  /// A pause up to this long must be forgiven: it does not count as a disturbance.
+  Duration tolerated_pause = 2500ms;
+  /// Nor does a loss up to this much.
+  double tolerated_loss = 0.2;
+  /// Nor do some cut links of a member, if the others are at least this many times as many.
+  unsigned tolerated_cut_factor = 8;
+  /// Datagrams that one process may send in one second: base + factor * members.
+  size_t packets_per_second_base = 400;
+  size_t packets_per_second_factor = 20;
+  /// Timers that may fire at one process, per second on average.
+  size_t timers_per_second = 2000;
+  /// Members crashed for this long must be shown as failed at quiescence.
+  Duration detection_bound = 20s;
+  /// Who joined less than this before an event may take it for an old one.
+  Duration join_settling = 10s;
+  size_t violations_max = 100;
+};
+
+/// What became of one query.
+struct QueryOutcome {
+  NodeIndex asker = kNoNode;
+  uint32_t boot = 0;
+  TimePoint started;
+  Duration timeout{};
+  size_t addressed = 0;
+  std::map<std::string, unsigned> acks;      ///< by member
+  std::map<std::string, std::string> final;  ///< payloads of kResponse; "" for other kinds
+  std::map<std::string, membership::ReplyKind> kinds;
+  bool ended = false;
+  bool cancelled = false;
+  bool timed_out = false;
+  TimePoint ended_at;
+  std::vector<std::string> silent;
+};
+
+/// What became of one user event.
+struct EventOutcome {
+  struct Delivery {
+    uint32_t line = 0;  ///< of the disk: starts anew without state
+    uint16_t handled = 0;
+    uint16_t silent = 0;
+    TimePoint first;
+  };
+  NodeIndex origin = kNoNode;
+  uint32_t boot = 0;
+  TimePoint sent;
+  std::string name;
+  std::string payload;
+  std::vector<uint32_t> expected;  ///< per node: the line that must have it, or 0
+  std::vector<Delivery> deliveries;
+};
+
+class Checker : public Observer {
+ public:
+  Checker(World& world, const CheckerOptions& options);
+
+  [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
+  /// All violations, one per line; empty when there are none.
+  [[nodiscard]] std::string report() const;
+
+  // --- at quiescence ---
+  /// Every usable process agrees with every other: the fingerprints, then the views, then events.
+  /// None when they do; otherwise the first difference, for people.
+  [[nodiscard]] std::string disagreement() const;
+  /// Runs the world until disagreement() is empty, at most `bound`: a violation of `convergence`
+  /// otherwise. The time it took.
+  Duration require_convergence(Duration bound);
+  /// A violation of `invariant` at `node` unless `holds`: for checks that a scenario adds.
+  void require(bool holds, const char* invariant, NodeIndex node, const std::string& message);
+  /// What must hold once all faults have ended and the members have converged.
+  void check_quiescence();
+
+  // --- what was seen ---
+  [[nodiscard]] const std::map<membership::MessageId, QueryOutcome>& queries() const {
+    return queries_;
+  }
+  [[nodiscard]] const std::map<membership::MessageId, EventOutcome>& events() const {
+    return events_;
+  }
+  /// All addressed answered and the query ended before its deadline; otherwise what is wrong.
+  [[nodiscard]] std::string query_shortcoming(const membership::MessageId& query) const;
+  /// Time from sending to the last delivery so far; none while an expected one is missing.
+  [[nodiscard]] std::optional<Duration> event_spread(const membership::MessageId& event) const;
+  /// kFailed notices about processes that ran, disturbed or not.
+  [[nodiscard]] size_t false_failures() const { return false_failures_; }
+  /// The most datagrams that one process sent in one second.
+  [[nodiscard]] size_t packets_per_second_max() const { return packets_per_second_max_; }
+  /// Neither was disturbed within the window, nor were they apart.
+  [[nodiscard]] bool undisturbed(NodeIndex a, NodeIndex b) const;
+
+  // Observer
+  void process_started(NodeIndex node, bool with_state) override;
+  void process_stopping(NodeIndex node, StopKind kind) override;
+  void fault(Fault kind, NodeIndex node) override;
+  void event_accepted(NodeIndex node, const membership::MessageId& id, std::string_view name,
+                      std::string_view payload) override;
+  void query_started(NodeIndex node, const membership::QueryHandle& query) override;
+  void query_cancelled(NodeIndex node, const membership::MessageId& query) override;
+  void force_left(NodeIndex by, std::string_view name) override;
+  void action(NodeIndex node, const membership::Action& action) override;
+  void sweep(NodeIndex node) override;
+
+ private:
+  enum class Phase : uint8_t { kUnknown, kAlive, kFailed, kLeft };
+  /// One member as last seen at one process.
+  struct Seen {
+    membership::Incarnation incarnation;
+    membership::Incarnation left_at;
+    membership::Status status = membership::Status::kAlive;
+    Phase phase = Phase::kUnknown;
+  };
+  /// What is known about one process and its disk.
+  struct Watched {
+    uint32_t boot = 0;
+    uint32_t line = 0;  ///< rises with every start without state; from 1
+    std::unordered_map<membership::NodeId, Seen> seen;
+    std::map<membership::MessageId, uint32_t> queries_heard;  ///< line of the disk
+    membership::Clocks clocks;
+    membership::LamportTime event_ltime = 0;  ///< highest of events heard
+    TimePoint disturbed = TimePoint::min();   ///< last moment; kNever while it lasts
+    TimePoint paused_at = kNever;
+    TimePoint stopped_at = kNever;
+    StopKind stopped = StopKind::kCrash;
+    bool links_disturbed = false;
+    int64_t second = 0;  ///< of the packet count
+    size_t packets = 0;
+  };
+  struct Owner {
+    NodeIndex node = kNoNode;
+    membership::Incarnation highest;
+  };
+  struct Partition {
+    TimePoint end = kNever;
+    std::vector<uint32_t> groups;  ///< by node
+  };
+
+  template <typename... Parts>
+  void violate(const char* invariant, NodeIndex node, const Parts&... parts);
+
+  void member_event(NodeIndex node, const membership::MemberEvent& event);
+  void check_failed(NodeIndex node, const membership::Member& member, const Seen& seen);
+  void check_left(NodeIndex node, const membership::Member& member);
+  void check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen);
+  void witness(NodeIndex node, const membership::Member& member, Seen& seen);
+  void user_event(NodeIndex node, const membership::UserEventArrived& event);
+  void query_answered(NodeIndex node, const membership::QueryAnswered& answer);
+  void query_ended(NodeIndex node, const membership::QueryEnded& ended);
+  void datagram(NodeIndex node, const membership::SendDatagram& datagram);
+  void check_event(const membership::MessageId& id, const EventOutcome& event);
+  void check_query(const membership::MessageId& id, const QueryOutcome& query);
+  void check_timers(NodeIndex node);
+  [[nodiscard]] std::string compare_views(NodeIndex a) const;
+  [[nodiscard]] std::string name(NodeIndex node) const;
+  [[nodiscard]] bool running_member(const membership::NodeId& id, NodeIndex* node) const;
+  void update_links();
+  void end_partition();
+  Watched& watched(NodeIndex node);
+  [[nodiscard]] bool disturbed(NodeIndex node) const;
+
+  World& world_;
+  CheckerOptions options_;
+  std::vector<Violation> violations_;
+  std::vector<Watched> watched_;
+  std::unordered_map<membership::NodeId, Owner> owners_;
+  std::set<std::string, std::less<>> force_left_;
+  std::map<membership::MessageId, EventOutcome> events_;
+  std::map<membership::MessageId, QueryOutcome> queries_;
+  std::vector<Partition> partitions_;
+  TimePoint timers_from_ = kStart;
+  uint64_t timers_seen_ = 0;
+  size_t false_failures_ = 0;
+  size_t packets_per_second_max_ = 0;
+};
+
+}  // namespace starling::simulation

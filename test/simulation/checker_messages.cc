@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// User events, queries, and budgets.
+#include <algorithm>
+
+#include "membership/limits.h"
+#include "test/simulation/checker.h"
+#include "test/simulation/checker_violate.h"
+
+namespace starling::simulation {
+
+using membership::ReplyKind;
+
+namespace {
+/// A query's end may be late by this much (timers, clock rates).
+constexpr Duration kQueryEndSlack = 1s;
+}  // namespace
+
+// --- user events ---
+
+void Checker::event_accepted(NodeIndex node, const membership::MessageId& id, std::string_view name,
+                             std::string_view payload) {
+  if (events_.contains(id)) violate("event-id-unique", node, id.to_string(), " issued twice");
+  EventOutcome& event = events_[id];
+  event.origin = node;
+  event.boot = world_.host(node).boot;
+  event.sent = world_.now();
+  event.name = name;
+  event.payload = payload;
+  event.expected.resize(world_.size());
+  event.deliveries.resize(world_.size());
+  for (NodeIndex i = 0; i < world_.size(); ++i) {
+    const Host& host = world_.host(i);
+    const bool settled =
+        host.joined != kNever && host.joined + options_.join_settling <= world_.now();
+    const bool gone = host.left || host.leaving;  // who is only down catches up when it is back
+    if (i == node || (settled && !gone)) event.expected[i] = watched(i).line;
+  }
+}
+
+void Checker::user_event(NodeIndex node, const membership::UserEventArrived& arrived) {
+  Watched& process = watched(node);
+  const auto it = events_.find(arrived.id);
+  if (it == events_.end()) {
+    violate("event-known", node, arrived.id.to_string(), " was never accepted by anyone");
+    return;
+  }
+  EventOutcome& event = it->second;
+  if (event.deliveries.size() <= node) event.deliveries.resize(world_.size());
+  EventOutcome::Delivery& delivery = event.deliveries[node];
+  if (delivery.line != process.line) delivery = {.line = process.line};
+  if (delivery.handled + delivery.silent > 0) {
+    violate("event-once", node, arrived.id.to_string(), " delivered again; first ",
+            time_string(delivery.first));
+  } else {
+    delivery.first = world_.now();
+  }
+  ++(arrived.deliver ? delivery.handled : delivery.silent);
+  if (arrived.name != event.name || arrived.payload != event.payload) {
+    violate("event-payload", node, arrived.id.to_string(), " differs from what was sent");
+  }
+  const bool own = event.origin == node && event.boot == world_.host(node).boot;
+  if (own && arrived.ltime <= process.event_ltime) {
+    violate("lamport-order", node, "own event at ", arrived.ltime, " after hearing one at ",
+            process.event_ltime);
+  }
+  process.event_ltime = std::max(process.event_ltime, arrived.ltime);
+}
+
+std::optional<Duration> Checker::event_spread(const membership::MessageId& id) const {
+  const EventOutcome& event = events_.at(id);
+  Duration spread{};
+  for (NodeIndex node = 0; node < event.expected.size(); ++node) {
+    if (event.expected[node] == 0) continue;
+    const EventOutcome::Delivery& delivery = event.deliveries[node];
+    if (delivery.line != event.expected[node]) return std::nullopt;
+    spread = std::max(spread, delivery.first - event.sent);
+  }
+  return spread;
+}
+
+// --- queries ---
+
+void Checker::query_started(NodeIndex node, const membership::QueryHandle& handle) {
+  QueryOutcome& query = queries_[handle.id];
+  query.asker = node;
+  query.boot = world_.host(node).boot;
+  query.started = world_.now();
+  query.timeout = handle.timeout;
+  query.addressed = handle.addressed;
+}
+
+void Checker::query_cancelled(NodeIndex /*node*/, const membership::MessageId& query) {
+  queries_[query].cancelled = true;
+}
+
+void Checker::query_answered(NodeIndex node, const membership::QueryAnswered& answer) {
+  const auto it = queries_.find(answer.id);
+  if (it == queries_.end() || it->second.asker != node) {
+    violate("query-answers", node, "answer to a query that was not asked here");
+    return;
+  }
+  QueryOutcome& query = it->second;
+  if (query.ended || query.cancelled) {
+    violate("query-answers", node, "answer of ", answer.from, " after the end of the query");
+  }
+  if (answer.kind == ReplyKind::kAck) {
+    if (++query.acks[answer.from] > 1) {
+      violate("query-answers", node, "second acknowledgement of ", answer.from);
+    }
+    return;
+  }
+  if (!query.kinds.emplace(answer.from, answer.kind).second) {
+    violate("query-answers", node, "second answer of ", answer.from);
+  }
+  query.final[answer.from] = answer.payload;
+}
+
+void Checker::query_ended(NodeIndex node, const membership::QueryEnded& ended) {
+  const auto it = queries_.find(ended.id);
+  if (it == queries_.end() || it->second.asker != node) {
+    violate("query-ends-once", node, "end of a query that was not asked here");
+    return;
+  }
+  QueryOutcome& query = it->second;
+  if (query.ended || query.cancelled) violate("query-ends-once", node, "a query ended twice");
+  query.ended = true;
+  query.ended_at = world_.now();
+  query.timed_out = ended.timed_out;
+  query.silent = ended.silent;
+  const Duration late = world_.now() - query.started - query.timeout;
+  if (late > kQueryEndSlack && !disturbed(node) && world_.host(node).started < query.started) {
+    violate("query-deadline", node, "a query ended ", seconds(late), " s after its deadline");
+  }
+}
+
+std::string Checker::query_shortcoming(const membership::MessageId& id) const {
+  const QueryOutcome& query = queries_.at(id);
+  std::string text;
+  if (!query.ended) text += "not ended; ";
+  if (query.timed_out) text += "timed out; ";
+  if (query.ended && query.ended_at - query.started >= query.timeout) text += "not early; ";
+  if (query.kinds.size() != query.addressed) {
+    text += std::to_string(query.kinds.size()) + " of " + std::to_string(query.addressed) +
+            " answered; ";
+  }
+  for (const std::string& silent : query.silent) text += silent + " silent; ";
+  return text;
+}
+
+void Checker::check_query(const membership::MessageId& id, const QueryOutcome& query) {
+  const Host& host = world_.host(query.asker);
+  if (query.ended || query.cancelled || !host.node || host.boot != query.boot || host.paused)
+    return;
+  if (world_.now() > query.started + query.timeout + kQueryEndSlack) {
+    violate("query-ends-once", query.asker, id.to_string(), " never ended");
+  }
+}
+
+// --- budgets ---
+
+void Checker::datagram(NodeIndex node, const membership::SendDatagram& datagram) {
+  if (datagram.bytes.size() > membership::kMaxPacket) {
+    violate("packet-size", node, "datagram of ", datagram.bytes.size(), " bytes, at most ",
+            membership::kMaxPacket, " are allowed");
+  }
+  Watched& process = watched(node);
+  const int64_t second = world_.now().time_since_epoch() / 1s;
+  if (second != process.second) {
+    process.second = second;
+    process.packets = 0;
+  }
+  ++process.packets;
+  packets_per_second_max_ = std::max(packets_per_second_max_, process.packets);
+  const size_t limit =
+      options_.packets_per_second_base + options_.packets_per_second_factor * world_.size();
+  if (process.packets == limit + 1) {
+    violate("message-budget", node, "more than ", limit, " datagrams within one second");
+  }
+}
+
+void Checker::check_timers(NodeIndex node) {
+  const Duration elapsed = world_.now() - timers_from_;
+  if (elapsed < world_.options().sweep_interval) return;
+  const uint64_t fired = world_.statistics().timers - timers_seen_;
+  const double rate =
+      static_cast<double>(fired) / seconds(elapsed) / static_cast<double>(world_.size());
+  if (rate > static_cast<double>(options_.timers_per_second)) {
+    violate("timer-budget", node, rate, " timers per second and process");
+  }
+  timers_from_ = world_.now();
+  timers_seen_ = world_.statistics().timers;
+}
+
+}  // namespace starling::simulation

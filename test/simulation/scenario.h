@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A scenario is data: a cluster, a timeline of steps, and when the chaos ends. Scripted tests,
+// the swarm, and whatever reads scenarios from files later all make one of these; run_scenario
+// plays it. All times are counted from the moment at which the booted cluster first agreed.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "test/simulation/checker.h"
+#include "test/simulation/world.h"
+
+namespace starling::simulation {
+
+enum class StepKind : uint8_t {
+  kLoss,         ///< amount: chance 0..1, for all links
+  kDuplication,  ///< amount: chance
+  kReordering,   ///< amount: chance
+  kIngressLoss,  ///< nodes, amount
+  kEgressLoss,   ///< nodes, amount
+  kPartition,    ///< nodes against all others
+  kHeal,
+  kCut,           ///< from nodes[0] to nodes[1]
+  kMend,          ///< all cut links
+  kPause,         ///< nodes
+  kResume,        ///< nodes
+  kCrash,         ///< nodes; the hosts stay
+  kHostDown,      ///< nodes, silently
+  kRestart,       ///< nodes, with what their disks hold
+  kRestartMoved,  ///< the same, at a new address
+  kRestartFresh,  ///< nodes, as new members under the old names
+  kAddNode,       ///< a new member joins
+  kLeave,         ///< nodes
+  kTags,          ///< nodes get another tag
+  kEvent,         ///< from nodes[0]
+  kQuery,         ///< from nodes[0]
+};
+
+/// Steps that cannot be carried out (a crashed node cannot send) are passed over.
+struct Step {
+  Duration at{};
+  StepKind kind = StepKind::kHeal;
+  std::vector<NodeIndex> nodes;
+  double amount = 0;
+
+  /// "at 12.500s crash 3 4"
+  [[nodiscard]] std::string to_string() const;
+};
+
+[[nodiscard]] const char* step_name(StepKind kind);
+
+struct Scenario {
+  std::string name;
+  size_t nodes = 10;
+  WorldOptions world;
+  CheckerOptions checker;
+  std::vector<Step> steps;
+  Duration chaos = 60s;         ///< then everything heals and ended processes that ...
+  std::vector<NodeIndex> back;  ///< ... are named here start again, with state
+  /// All must agree within this time of the healing.
+  Duration liveness_bound = 120s;
+  /// Time given to the boot.
+  Duration boot_bound = 60s;
+
+  /// The whole timeline, for people.
+  [[nodiscard]] std::string to_string() const;
+};
+
+struct ScenarioResult {
+  std::vector<Violation> violations;
+  uint64_t trace_hash = 0;
+  Duration boot{};      ///< until the first agreement
+  Duration recovery{};  ///< from the healing until agreement
+  Duration virtual_time{};
+  double wall_seconds = 0;
+  WorldStatistics statistics;
+  size_t events = 0;
+  size_t queries = 0;
+  size_t false_failures = 0;
+  size_t packets_per_second_max = 0;
+
+  [[nodiscard]] bool ok() const { return violations.empty(); }
+  [[nodiscard]] std::string report() const;
+};
+
+/// Called with the world before anything has happened in it, to add observers.
+using Prepare = std::function<void(World&)>;
+
+ScenarioResult run_scenario(const Scenario& scenario, const Prepare& prepare = {});
+
+}  // namespace starling::simulation

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// World: many production membership::Node processes on simulated hosts in virtual time. It plays
+// the daemon for each: feeds what arrives, fires the one timer, carries actions out, keeps on disk
+// what must survive, answers queries. One seed decides everything; equal seeds and equal commands
+// give equal trace hashes.
+//
+// Single-threaded. Nodes are named by index from 0; an index is a host, on which processes come
+// and go.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "membership/node.h"
+#include "test/simulation/disk.h"
+#include "test/simulation/network.h"
+#include "test/simulation/observer.h"
+#include "test/simulation/streams.h"
+#include "test/simulation/types.h"
+
+namespace starling::simulation {
+
+struct WorldOptions {
+  uint64_t seed = 1;
+  LinkModel links;
+  membership::Options node = membership::Options::lan();
+  /// A host whose process is dead answers datagrams with "port unreachable".
+  bool refusals = true;
+  /// Bytes of datagrams that wait for a paused process (Linux: net.core.rmem_default).
+  size_t socket_buffer = 212'992;
+  /// Timers fire late by up to this much.
+  Duration timer_lateness = 200us;
+  /// Rates of clocks are off by up to this many parts per million, either way.
+  int clock_skew_ppm = 200;
+  /// A query handler takes this long, evenly distributed.
+  Duration handler_time_min = 1ms;
+  Duration handler_time_max = 20ms;
+  /// A failed attempt to join is repeated after this time.
+  Duration join_retry = 2s;
+  Duration sweep_interval = 5s;
+};
+
+/// What a simulated handler does with a query. No value: it never answers.
+struct HandlerResult {
+  Duration delay;
+  membership::Answer answer;
+};
+class World;
+using QueryHandler =
+    std::function<std::optional<HandlerResult>(World&, NodeIndex, const membership::QueryArrived&)>;
+
+/// A host and the process on it, if one runs.
+struct Host {
+  std::string name;
+  std::map<std::string, std::string> tags;
+  membership::Options options;
+  membership::NodeId id;
+  uint32_t identities = 0;  ///< how many ids this host has had
+  uint32_t epoch = 0;
+  uint16_t moves = 0;
+  Address address;
+  Disk disk;
+  LocalClock clock;
+  std::vector<NodeIndex> seeds;  ///< joined through these, tried again until one answers
+  bool replay = false;
+
+  std::unique_ptr<membership::Node> node;  ///< the process; null when none runs
+  uint32_t boot = 0;                       ///< processes started here so far
+  TimePoint started;
+  TimePoint joined = kNever;  ///< first contact with others since the last start without state
+  bool up = true;             ///< the host, not the process
+  bool paused = false;
+  bool leaving = false;
+  bool left = false;          ///< the last process ended by leaving
+  bool join_pending = false;  ///< an attempt to join will be repeated
+
+  TimePoint armed = kNever;  ///< when the process' timer event is due
+  struct Waiting {
+    Address from;
+    std::string bytes;
+    bool refused = false;
+  };
+  std::deque<Waiting> waiting_datagrams;  ///< while paused
+  std::deque<StreamInput> waiting_streams;
+  size_t waiting_bytes = 0;
+};
+
+/// Counts over the whole run.
+struct WorldStatistics {
+  uint64_t events = 0;  ///< steps of the world
+  uint64_t timers = 0;  ///< calls of Node::advance by a timer
+  uint64_t datagrams_sent = 0;
+  uint64_t datagrams_delivered = 0;
+  uint64_t datagrams_lost = 0;
+  uint64_t datagrams_overflowed = 0;  ///< socket buffers of paused processes
+  uint64_t datagram_bytes = 0;
+  uint64_t stream_messages = 0;
+  uint64_t stream_bytes = 0;
+};
+
+class World : private StreamHost {
+ public:
+  explicit World(const WorldOptions& options);
+  ~World() override;
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  /// Must outlive the world or be removed.
+  void add_observer(Observer* observer) { observers_.push_back(observer); }
+  void set_query_handler(QueryHandler handler) { query_handler_ = std::move(handler); }
+
+  // --- time ---
+  [[nodiscard]] TimePoint now() const override { return now_; }
+  /// Carries out all that is due up to and including `until`.
+  void run_until(TimePoint until);
+  void run_for(Duration duration) { run_until(now_ + duration); }
+  /// Runs until `done` holds, looking every `step`; false when `timeout` passes first.
+  bool run_while_not(const std::function<bool()>& done, Duration timeout, Duration step = 50ms);
+  /// Calls `command` at `when`.
+  void at(TimePoint when, std::function<void()> command);
+
+  // --- processes ---
+  /// A new host with a running process. An empty name becomes "node-<index>".
+  NodeIndex add_node(std::string name = {}, std::map<std::string, std::string> tags = {});
+  NodeIndex add_node(std::string name, std::map<std::string, std::string> tags,
+                     const membership::Options& options);
+  /// Joins through `seeds`; tried again until one of them answers.
+  void join(NodeIndex node, std::vector<NodeIndex> seeds, bool replay = false);
+  /// kCrash, or kHostDown for silence.
+  void crash(NodeIndex node, StopKind kind = StopKind::kCrash);
+  /// The same member again: same id, higher epoch, what its disk holds.
+  void restart(NodeIndex node);
+  /// As restart, at a new address.
+  void restart_moved(NodeIndex node);
+  /// A new id on an empty disk; it joins through the seeds of the earlier process.
+  void restart_fresh(NodeIndex node);
+  /// Freezes the process (SIGSTOP): inputs wait in bounded buffers, timers do not fire.
+  void pause(NodeIndex node);
+  void resume(NodeIndex node);
+
+  // --- network faults; prefer these to network(), since observers are told ---
+  void partition(const std::vector<std::vector<NodeIndex>>& groups);
+  void heal();
+  /// Changes the links by `change` (loss, cuts, ...).
+  void change_links(const std::function<void(Network&)>& change);
+  [[nodiscard]] const Network& network() const { return network_; }
+
+  // --- commands; the process must be running and not paused ---
+  /// The process stops by itself when its leave is done.
+  void leave(NodeIndex node);
+  Result<void> force_leave(NodeIndex by, const std::string& name, bool prune = false);
+  Result<void> set_tags(NodeIndex node, std::map<std::string, std::string> tags);
+  Result<membership::MessageId> send_event(NodeIndex node, const std::string& name,
+                                           const std::string& payload, bool coalesce = false);
+  Result<membership::QueryHandle> send_query(NodeIndex node, const membership::QueryOptions& query);
+  void cancel_query(NodeIndex node, const membership::MessageId& query);
+
+  // --- views ---
+  [[nodiscard]] size_t size() const { return hosts_.size(); }
+  [[nodiscard]] const Host& host(NodeIndex node) const { return *hosts_[node]; }
+  [[nodiscard]] const membership::Node& node(NodeIndex node) const;
+  [[nodiscard]] bool running(NodeIndex node) const { return hosts_[node]->node != nullptr; }
+  /// Running, not paused, not leaving.
+  [[nodiscard]] bool usable(NodeIndex node) const;
+  /// All usable ones, in order.
+  [[nodiscard]] std::vector<NodeIndex> usable_nodes() const;
+  [[nodiscard]] const WorldOptions& options() const { return options_; }
+  [[nodiscard]] const WorldStatistics& statistics() const { return statistics_; }
+  [[nodiscard]] size_t open_streams(NodeIndex node) const { return streams_.open_streams(node); }
+  [[nodiscard]] uint64_t trace_hash() const { return hash_.value(); }
+  Random& random() { return random_; }
+
+ private:
+  /// At one instant: what arrives comes before timers (a daemon drains its sockets first).
+  enum class Kind : uint8_t {
+    kCommand,
+    kDatagram,
+    kRefused,
+    kStream,
+    kAnswer,
+    kJoinRetry,
+    kTimer,
+    kSweep
+  };
+  struct Event {
+    TimePoint at;
+    uint64_t sequence;
+    Kind kind;
+    NodeIndex node;
+    uint32_t handle;  ///< into the slab of its kind; for timers and sweeps the boot
+    [[nodiscard]] bool after(const Event& other) const;
+  };
+  struct Datagram {
+    Address from;
+    Address to;
+    std::string bytes;
+  };
+  struct PendingAnswer {
+    uint32_t boot = 0;
+    membership::MessageId query;
+    membership::Answer answer;
+  };
+
+  // StreamHost
+  void schedule_stream(TimePoint at, uint32_t handle) override;
+  [[nodiscard]] PortState port_state(const Address& address) const override;
+  [[nodiscard]] bool host_up(NodeIndex node) const override;
+  [[nodiscard]] bool paused(NodeIndex node) const override;
+  [[nodiscard]] Duration stream_timeout(NodeIndex node) const override;
+  void deliver_stream(NodeIndex node, StreamInput input) override;
+
+  void schedule(TimePoint at, Kind kind, NodeIndex node, uint32_t handle);
+  void step(const Event& event);
+  void datagram_arrives(NodeIndex node, Datagram datagram);
+  void refusal_arrives(NodeIndex node, const Address& peer);
+  void timer_fires(NodeIndex node, uint32_t boot);
+  void answer_due(NodeIndex node, PendingAnswer answer);
+  void sweep(NodeIndex node, uint32_t boot);
+  void retry_join(NodeIndex node, uint32_t boot);
+
+  void start_process(NodeIndex node, bool with_state);
+  void stop_process(NodeIndex node, StopKind kind);
+  void new_identity(NodeIndex node);
+  void feed_datagram(Host& host, NodeIndex node, const Address& from, std::string_view bytes);
+  void feed_stream(Host& host, const StreamInput& input);
+  /// After every input: carries out the actions and arms the timer.
+  void settle(NodeIndex node);
+  void arm(NodeIndex node);
+  void carry_out(NodeIndex node, membership::Action& action);
+  void send_datagram(NodeIndex node, membership::SendDatagram& datagram);
+  void query_arrived(NodeIndex node, const membership::QueryArrived& query);
+  void hash_action(NodeIndex node, const membership::Action& action);
+  [[nodiscard]] TimePoint local(const Host& host) const { return host.clock.to_local(now_); }
+
+  WorldOptions options_;
+  TimePoint now_ = kStart;
+  Random random_;
+  Network network_;
+  Streams streams_;
+  TraceHash hash_;
+  WorldStatistics statistics_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<Observer*> observers_;
+  QueryHandler query_handler_;
+
+  std::vector<Event> queue_;  ///< a heap
+  uint64_t sequence_ = 0;
+  Slab<Datagram> datagrams_;
+  Slab<PendingAnswer> answers_;
+  Slab<std::function<void()>> commands_;
+};
+
+}  // namespace starling::simulation
