@@ -73,7 +73,7 @@ struct EventOutcome {
     uint32_t line = 0;  ///< of the disk: starts anew without state
     uint16_t handled = 0;
     uint16_t silent = 0;
-    TimePoint first;
+    TimePoint first{};
   };
   NodeIndex origin = kNoNode;
   uint32_t boot = 0;

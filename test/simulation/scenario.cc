@@ -89,6 +89,13 @@ namespace {
 constexpr Duration kCalmEventBound = 2s;
 constexpr Duration kBootSpread = 2s;
 
+membership::QueryOptions query(std::string name, std::string payload) {
+  membership::QueryOptions options;
+  options.name = std::move(name);
+  options.payload = std::move(payload);
+  return options;
+}
+
 class Player {
  public:
   Player(const Scenario& scenario, const Prepare& prepare)
@@ -245,7 +252,7 @@ void Player::process_step(const Step& step, NodeIndex node) {
         (void)world_.send_event(node, "event-" + number, "payload of " + number);
       }
       if (step.kind == StepKind::kQuery) {
-        (void)world_.send_query(node, {.name = "query-" + number, .payload = number});
+        (void)world_.send_query(node, query("query-" + number, number));
       }
   }
 }
@@ -277,15 +284,15 @@ void Player::finale() {
     const NodeIndex asker = usable[world_.random().below(usable.size())];
     const bool lossless = scenario_.world.links.loss == 0;
     const auto event = world_.send_event(sender, "finale", "the last event");
-    const auto query = world_.send_query(asker, {.name = "finale", .payload = "the last query"});
+    const auto asked = world_.send_query(asker, query("finale", "the last query"));
     world_.run_for(kCalmEventBound);
     if (event) {
       checker_.require(checker_.event_spread(*event).has_value(), "event-in-time", sender,
                        "the last event is not everywhere within 2 s");
     }
-    if (query) {
-      world_.run_for(query->timeout);
-      const std::string shortcoming = checker_.query_shortcoming(query->id);
+    if (asked) {
+      world_.run_for(asked->timeout);
+      const std::string shortcoming = checker_.query_shortcoming(asked->id);
       checker_.require(!lossless || shortcoming.empty(), "query-complete", asker, shortcoming);
     }
     checker_.require_convergence(scenario_.boot_bound);
