@@ -64,7 +64,7 @@ struct UserEventArrived {
   std::string name;
   std::string payload;
   bool coalesce;
-  bool deliver;  ///< false: older than this agent's first join; keep it, run no handler
+  bool deliver;        ///< false: older than this agent's first join; keep it, run no handler
   std::string record;  ///< the encoded event, to be kept and handed back in Restored
 };
 
@@ -113,7 +113,7 @@ struct LeaveDone {};
 struct SaveProgress {
   NodeId origin;
   uint32_t epoch;
-  uint64_t contiguous;            ///< everything up to here was delivered or skipped
+  uint64_t contiguous;           ///< everything up to here was delivered or skipped
   std::vector<uint64_t> beyond;  ///< delivered ones after a gap, ascending
 };
 /// The retention window has moved: forget the kept record of this event (not the progress).
@@ -134,10 +134,9 @@ struct Trace {
   std::string text;
 };
 
-using Action =
-    std::variant<SendDatagram, OpenStream, SendStream, CloseStream, MemberEvent, UserEventArrived,
-                 QueryArrived, QueryAnswered, QueryEnded, JoinTried, LeaveDone, SaveProgress,
-                 ForgetEvent, ForgetProgress, Trace>;
+using Action = std::variant<SendDatagram, OpenStream, SendStream, CloseStream, MemberEvent,
+                            UserEventArrived, QueryArrived, QueryAnswered, QueryEnded, JoinTried,
+                            LeaveDone, SaveProgress, ForgetEvent, ForgetProgress, Trace>;
 using Actions = std::vector<Action>;
 
 }  // namespace starling::membership

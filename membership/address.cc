@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "membership/address.h"
 
-#include <algorithm>
 #include <arpa/inet.h>
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -64,7 +64,9 @@ std::optional<Address> Address::parse(std::string_view text) {
   return from_ip(ip, *port);
 }
 
-bool Address::is_v4() const { return std::equal(kV4Prefix.begin(), kV4Prefix.end(), ip_.begin()); }
+bool Address::is_v4() const {
+  return std::equal(kV4Prefix.begin(), kV4Prefix.end(), ip_.begin());
+}
 
 bool Address::is_loopback() const {
   if (is_v4()) return ip_[12] == 127;

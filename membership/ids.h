@@ -67,7 +67,9 @@ struct MessageId {
 
   /// "<origin hex>.<epoch>.<sequence>"
   [[nodiscard]] std::string to_string() const;
-  [[nodiscard]] uint64_t hash() const { return mix64(origin.hash() ^ mix64(epoch) ^ (sequence << 1)); }
+  [[nodiscard]] uint64_t hash() const {
+    return mix64(origin.hash() ^ mix64(epoch) ^ (sequence << 1));
+  }
 };
 
 /// Lamport time: orders events, says nothing about clocks.

@@ -26,7 +26,7 @@ inline constexpr size_t kMaxMembers = 100'000;
 /// (origin, epoch) pairs whose event progress is kept.
 inline constexpr size_t kMaxProgress = 16'384;
 /// Delivered events after a gap, per (origin, epoch).
-inline constexpr size_t kMaxBeyond = 256;
+inline constexpr size_t kMaxBeyond = 1024;
 /// Queries remembered so that none is answered twice; and own queries waiting for answers.
 inline constexpr size_t kMaxSeenQueries = 4096;
 inline constexpr size_t kMaxOwnQueries = 256;

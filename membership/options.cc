@@ -7,7 +7,9 @@
 
 namespace starling::membership {
 
-Options Options::lan() { return {}; }
+Options Options::lan() {
+  return {};
+}
 
 Options Options::wan() {
   Options o;
@@ -74,8 +76,7 @@ Result<void> Options::validate() const {
       {repeated_pings <= 8, "repeated_pings must be 0..8"},
       {local_health_max >= 1, "local_health_max must be at least 1"},
       {local_health_round_trip_max >= 1, "local_health_round_trip_max must be at least 1"},
-      {suspicion_min > 0ms && suspicion_min <= suspicion_max,
-       "0 < suspicion_min <= suspicion_max"},
+      {suspicion_min > 0ms && suspicion_min <= suspicion_max, "0 < suspicion_min <= suspicion_max"},
       {suspicion_confirmations >= 1, "suspicion_confirmations must be at least 1"},
       {suspicion_refused > 0ms, "suspicion_refused must be above 0"},
       {deaf_after > 0ms, "deaf_after must be above 0"},

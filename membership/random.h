@@ -72,7 +72,8 @@ class Random {
     for (size_t i = 0; i < items.size() && i < count; ++i) {
       std::swap(items[i], items[i + below(items.size() - i)]);
     }
-    if (items.size() > count) items.erase(items.begin() + static_cast<std::ptrdiff_t>(count), items.end());
+    if (items.size() > count)
+      items.erase(items.begin() + static_cast<std::ptrdiff_t>(count), items.end());
     return items;
   }
 

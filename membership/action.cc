@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/action.h"
+
+#include "membership/member.h"
+
+namespace starling::membership {
+
+std::string_view public_status(Status status) {
+  return status == Status::kSuspect ? "alive" : status_name(status);
+}
+
+std::string_view status_name(Status status) {
+  switch (status) {
+    case Status::kAlive:
+      return "alive";
+    case Status::kSuspect:
+      return "suspect";
+    case Status::kLeaving:
+      return "leaving";
+    case Status::kFailed:
+      return "failed";
+    case Status::kLeft:
+      return "left";
+  }
+  return "none";
+}
+
+std::string_view member_change_name(MemberChange change) {
+  switch (change) {
+    case MemberChange::kJoin:
+      return "member-join";
+    case MemberChange::kLeave:
+      return "member-leave";
+    case MemberChange::kFailed:
+      return "member-failed";
+    case MemberChange::kUpdate:
+      return "member-update";
+    case MemberChange::kReap:
+      return "member-reap";
+  }
+  return "none";
+}
+
+}  // namespace starling::membership

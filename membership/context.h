@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all parts of one node share: its options, who it is, the present time, randomness, counters
+// and the list of actions. The node sets `now` before it calls a part.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "membership/action.h"
+#include "membership/node.h"
+#include "membership/options.h"
+#include "membership/random.h"
+
+namespace starling::membership {
+
+struct Context {
+  Options options;
+  Identity identity;
+  Random random;
+  TimePoint now;
+  Statistics statistics;
+  Actions actions;
+  LamportClock member_clock;
+  LamportClock event_clock;
+  LamportClock query_clock;
+
+  void emit(Action action) { actions.push_back(std::move(action)); }
+  void trace(TraceLevel level, std::string text) {
+    actions.emplace_back(Trace{level, std::move(text)});
+  }
+};
+
+}  // namespace starling::membership

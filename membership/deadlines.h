@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Deadlines: many due times behind one next_deadline(). A key has at most one.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "membership/time.h"
+
+namespace starling::membership {
+
+template <typename Key>
+class Deadlines {
+ public:
+  /// Sets or moves the due time of `key`. O(log n).
+  void set(const Key& key, TimePoint due) {
+    erase(key);
+    due_.emplace(key, due);
+    order_.emplace(due, key);
+  }
+  void erase(const Key& key) {
+    const auto found = due_.find(key);
+    if (found == due_.end()) return;
+    order_.erase({found->second, key});
+    due_.erase(found);
+  }
+  [[nodiscard]] TimePoint next() const { return order_.empty() ? kNever : order_.begin()->first; }
+  /// Takes out one key that is due at `now`, earliest first.
+  std::optional<Key> pop(TimePoint now) {
+    if (order_.empty() || order_.begin()->first > now) return std::nullopt;
+    const Key key = order_.begin()->second;
+    order_.erase(order_.begin());
+    due_.erase(key);
+    return key;
+  }
+  /// Moves every due time by `by`.
+  void shift(Duration by) {
+    std::set<std::pair<TimePoint, Key>> moved;
+    for (const auto& [due, key] : order_) moved.emplace_hint(moved.end(), due + by, key);
+    order_ = std::move(moved);
+    for (auto& [key, due] : due_) due += by;
+  }
+  [[nodiscard]] size_t size() const { return due_.size(); }
+
+ private:
+  std::map<Key, TimePoint> due_;
+  std::set<std::pair<TimePoint, Key>> order_;
+};
+
+}  // namespace starling::membership

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/gossip/sync.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "membership/limits.h"
+#include "membership/wire.h"
+
+namespace starling::membership {
+
+namespace {
+
+constexpr size_t kMaxChecks = 4;    // peers whose difference is being watched
+constexpr size_t kMaxOwnSyncs = 2;  // opened by us at once, joins not counted
+constexpr size_t kBatchBytes = 256U << 10;
+constexpr size_t kMaxDigestBytes = 900U << 10;
+constexpr size_t kMaxWantedEvents = 8192;  // per exchange; the rest at the next one
+constexpr size_t kMaxPublished = 64;       // news of one exchange that are broadcast at once
+constexpr size_t kPeersForMissed = 3;
+constexpr Duration kLongestBackoff = std::chrono::seconds(30);
+constexpr int kPingsPerCheck = 4;
+
+int rank(proto::MemberStatus status) {
+  switch (status) {
+    case proto::MEMBER_LEFT:
+      return 2;
+    case proto::MEMBER_FAILED:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+int rank(const Entry& entry) {
+  return entry.status == Status::kLeft ? 2 : entry.status == Status::kFailed ? 1 : 0;
+}
+
+const char* reason(StreamEnd end) {
+  switch (end) {
+    case StreamEnd::kRefused:
+      return "connection refused: no agent listens there";
+    case StreamEnd::kUnreachable:
+      return "no answer";
+    case StreamEnd::kProtocol:
+      return "it does not speak our protocol or has another cluster key";
+    case StreamEnd::kClosed:
+      return "closed the connection";
+  }
+  return "closed";
+}
+
+}  // namespace
+
+// --- opening -----------------------------------------------------------------------------------
+
+bool Sync::open(const Address& peer, Session session) {
+  const auto stream = parts_.streams.open(StreamUse::kSync, peer, context_.options.stream_timeout);
+  if (!stream) return false;
+  session.peer = peer;
+  session.opener = true;
+  session.alone = parts_.table.up_count() == 0;
+  sessions_.emplace(*stream, std::move(session));
+  return true;
+}
+
+void Sync::join(const Address& peer, uint64_t join, bool skip_past) {
+  if (peer == context_.identity.address) {
+    context_.emit(JoinTried{join, peer, false, "this is the agent's own address"});
+    return;
+  }
+  Session session;
+  session.join = join;
+  session.newcomer = true;
+  session.skip_past = skip_past;
+  if (!open(peer, std::move(session))) {
+    context_.emit(JoinTried{join, peer, false, "too many open streams: retry later"});
+  }
+}
+
+void Sync::rejoin(const Address& peer) {
+  if (peer == context_.identity.address) return;
+  Session session;
+  session.newcomer = true;
+  open(peer, std::move(session));
+}
+
+bool Sync::joining() const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& session) {
+    return session.second.opener && session.second.newcomer;
+  });
+}
+
+void Sync::compare(const NodeId& peer, const Address& from, uint64_t members, uint64_t events) {
+  const bool equal = members == (parts_.table.fingerprint() ^ parts_.members.own_fingerprint()) &&
+                     events == parts_.events.fingerprint();
+  const auto found = checks_.find(peer);
+  if (equal) {
+    if (found != checks_.end()) checks_.erase(found);
+    backoff_ = Duration(0);
+    return;
+  }
+  if (found == checks_.end()) {
+    if (checks_.size() >= kMaxChecks || context_.now < quiet_until_) return;
+    checks_[peer] = Check{from, context_.now + context_.options.sync_after};
+    return;
+  }
+  if (!found->second.pinged && context_.now < found->second.due) return;
+  const Check check = found->second;
+  checks_.erase(found);
+  start_check(peer, check);
+}
+
+void Sync::start_check(const NodeId&, const Check& check) {
+  const auto own = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& session) {
+    return session.second.opener && !session.second.join;
+  });
+  if (static_cast<size_t>(own) >= kMaxOwnSyncs || parts_.members.leaving()) return;
+  ++context_.statistics.syncs;
+  open(check.peer, Session());
+}
+
+void Sync::stream_opened(StreamId stream) {
+  const auto found = sessions_.find(stream);
+  if (found == sessions_.end()) return;
+  proto::StreamMessage message;
+  proto::SyncRequest& request = *message.mutable_sync_request();
+  *request.mutable_self() = parts_.members.own_record();
+  request.set_join(found->second.newcomer);
+  std::array<uint64_t, kBuckets> buckets = parts_.table.bucket_fingerprints();
+  buckets[MemberTable::bucket_of(context_.identity.id)] ^= parts_.members.own_fingerprint();
+  for (const uint64_t bucket : buckets) request.add_buckets(bucket);
+  parts_.events.write_progress(*request.mutable_events());
+  request.set_member_ltime(context_.member_clock.now());
+  request.set_event_ltime(context_.event_clock.now());
+  request.set_query_ltime(context_.query_clock.now());
+  parts_.streams.send(stream, std::move(message));
+}
+
+// --- messages ----------------------------------------------------------------------------------
+
+void Sync::receive(StreamId stream, const proto::StreamMessage& message) {
+  if (message.has_sync_request()) {
+    on_request(stream, message.sync_request());
+    return;
+  }
+  const auto found = sessions_.find(stream);
+  if (found == sessions_.end()) {
+    parts_.streams.close(stream);
+    return;
+  }
+  if (message.has_sync_reply() && found->second.opener) {
+    on_reply(stream, found->second, message.sync_reply());
+  } else if (message.has_sync_batch()) {
+    on_batch(stream, found->second, message.sync_batch());
+  } else {
+    ++context_.statistics.malformed_streams;
+    finish(stream, false, "sent an unexpected message");
+  }
+}
+
+void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
+  proto::StreamMessage message;
+  proto::SyncReply& reply = *message.mutable_sync_reply();
+  if (parts_.members.leaving() || request.buckets_size() != static_cast<int>(kBuckets) ||
+      sessions_.contains(stream)) {
+    reply.set_refusal(parts_.members.leaving() ? "is leaving the cluster" : "malformed request");
+    parts_.streams.send(stream, std::move(message));
+    parts_.streams.close(stream);
+    return;
+  }
+  Session& session = sessions_[stream];
+  session.newcomer = request.join();
+  context_.member_clock.witness(request.member_ltime());
+  context_.event_clock.witness(request.event_ltime());
+  context_.query_clock.witness(request.query_ltime());
+  const Verdict verdict = parts_.members.apply(request.self(), false);
+  spread_if_fresh(session, Members::encode(request.self()), verdict);
+
+  *reply.mutable_self() = parts_.members.own_record();
+  std::array<uint64_t, kBuckets> buckets = parts_.table.bucket_fingerprints();
+  const uint8_t own_bucket = MemberTable::bucket_of(context_.identity.id);
+  buckets[own_bucket] ^= parts_.members.own_fingerprint();
+  std::array<bool, kBuckets> differing{};
+  for (size_t i = 0; i < kBuckets; ++i) {
+    // A newcomer is shown everything: members that are gone have no part in the fingerprints.
+    differing[i] = request.join() || request.buckets(static_cast<int>(i)) != buckets[i];
+    if (differing[i]) reply.add_differing(static_cast<uint32_t>(i));
+  }
+  size_t bytes = 0;
+  for (const Entry* entry : parts_.table.all()) {
+    if (!differing[MemberTable::bucket_of(entry->id)] || bytes > kMaxDigestBytes) continue;
+    proto::MemberDigest& digest = *reply.add_digests();
+    digest.set_id(std::string(entry->id.wire()));
+    digest.set_incarnation(entry->incarnation.value);
+    digest.set_status(entry->status == Status::kLeft     ? proto::MEMBER_LEFT
+                      : entry->status == Status::kFailed ? proto::MEMBER_FAILED
+                                                         : proto::MEMBER_ALIVE);
+    bytes += digest.ByteSizeLong() + 3;
+  }
+  parts_.events.write_progress(*reply.mutable_events());
+  reply.set_member_ltime(context_.member_clock.now());
+  reply.set_event_ltime(context_.event_clock.now());
+  reply.set_query_ltime(context_.query_clock.now());
+  parts_.streams.send(stream, std::move(message));
+}
+
+void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& reply) {
+  if (!reply.refusal().empty()) {
+    finish(stream, false, reply.refusal().substr(0, 200));
+    return;
+  }
+  context_.member_clock.witness(reply.member_ltime());
+  context_.event_clock.witness(reply.event_ltime());
+  context_.query_clock.witness(reply.query_ltime());
+  std::vector<MessageId> want_events;
+  take_progress(session, reply, want_events);
+  std::vector<NodeId> give;
+  std::vector<NodeId> want;
+  compare_members(session, reply, give, want);
+  const Verdict verdict = parts_.members.apply(reply.self(), false);
+  if (verdict == Verdict::kFresh) session.news = true;
+  proto::SyncBatch rest;
+  for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));
+  for (const MessageId& id : want_events) write_id(id, *rest.add_want_events());
+  const auto events = parts_.events.lacking_there(reply.events(), kMaxWantedEvents);
+  if (!give.empty() || !want.empty() || !want_events.empty() || !events.empty()) {
+    session.news = true;
+  }
+  send_batches(stream, give, events, std::move(rest));
+}
+
+void Sync::take_progress(const Session& session, const proto::SyncReply& reply,
+                         std::vector<MessageId>& want) {
+  for (const proto::EventProgress& theirs : reply.events()) {
+    const auto origin = NodeId::from_wire(theirs.origin());
+    if (!origin) continue;
+    if (session.skip_past && parts_.table.find(*origin) == nullptr &&
+        !parts_.events.knows_origin(*origin, theirs.epoch())) {
+      parts_.events.skip_to(theirs);
+      continue;
+    }
+    if (want.size() >= kMaxWantedEvents) continue;
+    const auto lacking = parts_.events.lacking(theirs, kMaxWantedEvents - want.size());
+    want.insert(want.end(), lacking.begin(), lacking.end());
+  }
+}
+
+void Sync::compare_members(const Session& session, const proto::SyncReply& reply,
+                           std::vector<NodeId>& give, std::vector<NodeId>& want) const {
+  std::array<bool, kBuckets> differing{};
+  for (const uint32_t bucket : reply.differing()) {
+    if (bucket < kBuckets) differing[bucket] = true;
+  }
+  std::map<NodeId, std::pair<Incarnation, int>> theirs;
+  for (const proto::MemberDigest& digest : reply.digests()) {
+    if (const auto id = NodeId::from_wire(digest.id())) {
+      theirs[*id] = {Incarnation{digest.incarnation()}, rank(digest.status())};
+    }
+  }
+  for (const auto& [id, version] : theirs) {
+    if (id == context_.identity.id) {
+      const std::pair<Incarnation, int> ours{parts_.members.incarnation(), 0};
+      if (version > ours) want.push_back(id);
+      continue;
+    }
+    const Entry* entry = parts_.table.find(id);
+    if (entry == nullptr) {
+      if (version.second == 0 || session.newcomer) want.push_back(id);
+      continue;
+    }
+    const std::pair<Incarnation, int> ours{entry->incarnation, rank(*entry)};
+    if (version > ours) want.push_back(id);
+    if (version < ours) give.push_back(id);
+  }
+  const auto peer = NodeId::from_wire(reply.self().id());
+  for (const Entry* entry : parts_.table.all()) {
+    if (!differing[MemberTable::bucket_of(entry->id)] || theirs.contains(entry->id)) continue;
+    if (entry->up() && (!peer || entry->id != *peer)) give.push_back(entry->id);
+  }
+}
+
+void Sync::send_batches(StreamId stream, const std::vector<NodeId>& members,
+                        const std::vector<MessageId>& events, proto::SyncBatch rest) {
+  proto::SyncBatch batch = std::move(rest);
+  size_t bytes = batch.ByteSizeLong();
+  const auto add = [&](proto::Record record) {
+    const size_t size = record.ByteSizeLong() + 5;
+    if (bytes + size > kBatchBytes) {
+      proto::StreamMessage message;
+      *message.mutable_sync_batch() = std::move(batch);
+      parts_.streams.send(stream, std::move(message));
+      batch = proto::SyncBatch();
+      bytes = 0;
+    }
+    *batch.add_records() = std::move(record);
+    bytes += size;
+  };
+  for (const NodeId& id : members) {
+    if (auto record = parts_.members.encode(id)) add(std::move(*record));
+  }
+  for (const MessageId& id : events) {
+    if (auto record = parts_.events.find(id)) add(std::move(*record));
+  }
+  batch.set_last(true);
+  proto::StreamMessage message;
+  *message.mutable_sync_batch() = std::move(batch);
+  parts_.streams.send(stream, std::move(message));
+}
+
+void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& batch) {
+  apply_records(session, batch);
+  if (session.opener) {
+    for (const proto::EventProgress& missed : batch.missed()) {
+      const auto origin = NodeId::from_wire(missed.origin());
+      if (!origin) continue;
+      const size_t peers = std::min(kPeersForMissed, parts_.members.up_count() - 1);
+      for (const uint64_t sequence : missed.beyond()) {
+        parts_.events.not_held({*origin, missed.epoch(), sequence}, std::max<size_t>(peers, 1));
+      }
+    }
+    if (batch.last()) finish(stream, true, {});
+    return;
+  }
+  for (const std::string& wire : batch.want_members()) {
+    const auto id = NodeId::from_wire(wire);
+    if (id && session.want_members.size() < kMaxMembers) session.want_members.push_back(*id);
+  }
+  for (const proto::MessageId& wire : batch.want_events()) {
+    const auto id = read_id(wire);
+    if (id && session.want_events.size() < kMaxWantedEvents) session.want_events.push_back(*id);
+  }
+  if (!batch.last()) return;
+  proto::SyncBatch rest;
+  std::map<std::pair<NodeId, uint32_t>, proto::EventProgress*> missed;
+  for (const MessageId& id : session.want_events) {
+    if (parts_.events.find(id)) continue;
+    proto::EventProgress*& line = missed[{id.origin, id.epoch}];
+    if (line == nullptr) {
+      line = rest.add_missed();
+      line->set_origin(std::string(id.origin.wire()));
+      line->set_epoch(id.epoch);
+    }
+    line->add_beyond(id.sequence);
+  }
+  send_batches(stream, session.want_members, session.want_events, std::move(rest));
+  sessions_.erase(stream);  // the opener closes the stream
+}
+
+void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
+  for (const proto::Record& record : batch.records()) {
+    if (record.kind() == proto::RECORD_MEMBER) {
+      proto::MemberRecord member;
+      if (!member.ParseFromString(record.payload()) || member.id() != record.key()) {
+        ++context_.statistics.malformed_streams;
+        continue;
+      }
+      const Verdict verdict = parts_.members.apply(member, session.opener && session.newcomer);
+      spread_if_fresh(session, record, verdict);
+    } else if (record.kind() == proto::RECORD_USER_EVENT) {
+      if (parts_.events.apply(record) != Verdict::kFresh) continue;
+      session.news = true;
+      proto::RecordId id;
+      id.set_kind(record.kind());
+      id.set_key(record.key());
+      parts_.announcements.arrived(id);
+    }
+  }
+}
+
+void Sync::spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict) {
+  if (verdict != Verdict::kFresh) return;
+  session.news = true;
+  // A newcomer learns what all others know; what is news to a member may be news to all.
+  if (session.opener && session.alone) return;
+  if (session.published >= kMaxPublished) return;
+  ++session.published;
+  parts_.tree.publish(record, context_.identity.id);
+}
+
+// --- the end -----------------------------------------------------------------------------------
+
+void Sync::finish(StreamId stream, bool ok, const std::string& error) {
+  const auto found = sessions_.find(stream);
+  if (found == sessions_.end()) return;
+  const Session session = std::move(found->second);
+  sessions_.erase(found);
+  parts_.streams.close(stream);
+  if (session.join) {
+    context_.emit(JoinTried{*session.join, session.peer, ok, error});
+  }
+  if (!session.opener || session.newcomer) return;
+  // A difference that an exchange does not settle is not worth another one at once.
+  if (ok && session.news) {
+    backoff_ = Duration(0);
+  } else {
+    backoff_ = std::clamp<Duration>(2 * backoff_, context_.options.sync_after, kLongestBackoff);
+    quiet_until_ = context_.now + backoff_;
+  }
+}
+
+void Sync::stream_closed(StreamId stream, StreamEnd end) {
+  finish(stream, false, reason(end));
+}
+
+TimePoint Sync::next_deadline() const {
+  TimePoint next = kNever;
+  for (const auto& [peer, check] : checks_) next = std::min(next, check.due);
+  return next;
+}
+
+void Sync::advance() {
+  for (auto check = checks_.begin(); check != checks_.end();) {
+    if (context_.now < check->second.due) {
+      ++check;
+      continue;
+    }
+    if (check->second.pinged) {
+      check = checks_.erase(check);  // no answer: somebody else's ping will show the difference
+      continue;
+    }
+    // Ask for the peer's present fingerprints: the ack carries them.
+    proto::Ping ping;
+    ping.set_target(std::string(check->first.wire()));
+    ping.set_sender_incarnation(parts_.members.incarnation().value);
+    parts_.outbox.ping(check->second.peer, ping);
+    check->second.pinged = true;
+    check->second.due = context_.now + kPingsPerCheck * context_.options.round_trip_max;
+    ++check;
+  }
+}
+
+}  // namespace starling::membership

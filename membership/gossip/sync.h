@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sync: anti-entropy, and the join. Probes and acks carry fingerprints; a difference with one peer
+// that lasts for `sync_after` is settled over a stream, at the price of the difference:
+//
+//   opener     SyncRequest   own record, bucket fingerprints, progress of events
+//   responder  SyncReply     digests of the members in differing buckets, progress of events
+//   opener     SyncBatch     what the responder lacks; ids of what the opener lacks
+//   responder  SyncBatch     that
+//
+// A join is the same exchange by somebody who has nothing yet.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "membership/context.h"
+#include "membership/gossip/announcements.h"
+#include "membership/gossip/broadcast_tree.h"
+#include "membership/gossip/event_log.h"
+#include "membership/gossip/outbox.h"
+#include "membership/streams.h"
+#include "membership/swim/member_table.h"
+#include "membership/swim/members.h"
+#include "proto/gossip.pb.h"
+
+namespace starling::membership {
+
+class Sync {
+ public:
+  struct Parts {
+    Context& context;
+    MemberTable& table;
+    Members& members;
+    BroadcastTree& tree;
+    Announcements& announcements;
+    EventLog& events;
+    Outbox& outbox;
+    Streams& streams;
+  };
+  explicit Sync(const Parts& parts) : parts_(parts), context_(parts.context) {}
+
+  /// Contacts `peer`; JoinTried(join) follows. With `skip_past`, events of origins unknown so far
+  /// are taken as had instead of fetched.
+  void join(const Address& peer, uint64_t join, bool skip_past);
+  /// Contacts `peer` as an old member that wants to catch up. Nobody is told how it went.
+  void rejoin(const Address& peer);
+  /// A packet said what its sender holds.
+  void compare(const NodeId& peer, const Address& from, uint64_t members, uint64_t events);
+
+  void stream_opened(StreamId stream);
+  void receive(StreamId stream, const proto::StreamMessage& message);
+  void stream_closed(StreamId stream, StreamEnd end);
+
+  [[nodiscard]] bool joining() const;
+  [[nodiscard]] TimePoint next_deadline() const;
+  void advance();
+
+ private:
+  struct Session {
+    Address peer;
+    std::optional<uint64_t> join;
+    bool opener = false;
+    bool newcomer = false;  // the opener has nothing yet
+    bool skip_past = false;
+    bool alone = false;    // the opener knew nobody when it opened
+    bool news = false;     // brought or gave something
+    size_t published = 0;  // records passed on at once
+    // Gathered by the responder until the opener's last batch:
+    std::vector<NodeId> want_members;
+    std::vector<MessageId> want_events;
+  };
+  struct Check {
+    Address peer;
+    TimePoint due;
+    bool pinged = false;
+  };
+
+  bool open(const Address& peer, Session session);
+  void start_check(const NodeId& peer, const Check& check);
+  void on_request(StreamId stream, const proto::SyncRequest& request);
+  void on_reply(StreamId stream, Session& session, const proto::SyncReply& reply);
+  void on_batch(StreamId stream, Session& session, const proto::SyncBatch& batch);
+  void apply_records(Session& session, const proto::SyncBatch& batch);
+  void compare_members(const Session& session, const proto::SyncReply& reply,
+                       std::vector<NodeId>& give, std::vector<NodeId>& want) const;
+  void take_progress(const Session& session, const proto::SyncReply& reply,
+                     std::vector<MessageId>& want);
+  void send_batches(StreamId stream, const std::vector<NodeId>& members,
+                    const std::vector<MessageId>& events, proto::SyncBatch rest);
+  void finish(StreamId stream, bool ok, const std::string& error);
+  void spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict);
+
+  Parts parts_;
+  Context& context_;
+  std::map<StreamId, Session> sessions_;
+  std::map<NodeId, Check> checks_;
+  TimePoint quiet_until_;
+  Duration backoff_{0};
+};
+
+}  // namespace starling::membership

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/swim/members.h"
+
+#include <algorithm>
+
+#include "membership/limits.h"
+#include "membership/wire.h"
+
+namespace starling::membership {
+
+namespace {
+
+constexpr std::string_view kZoneTag = "zone";
+
+/// A description that can be shown and reached.
+bool valid_description(const proto::MemberRecord& record) {
+  return valid_name(record.name()) &&
+         Address::from_wire(record.address(), record.port()).has_value() &&
+         read_tags(record).has_value();
+}
+
+}  // namespace
+
+Members::Members(Context& context, MemberTable& table, BroadcastTree& tree, Piggyback& piggyback,
+                 LocalHealth& health)
+    : context_(context),
+      table_(table),
+      tree_(tree),
+      piggyback_(piggyback),
+      health_(health),
+      incarnation_(Incarnation::at(context.identity.epoch, 0)),
+      own_tags_(pack_tags(context.identity.tags)),
+      last_heard_(context.now) {}
+
+void Members::start() {
+  own_ltime_ = context_.member_clock.tick();
+  context_.emit(MemberEvent{MemberChange::kJoin, self()});
+}
+
+// --- merging -----------------------------------------------------------------------------------
+
+Verdict Members::apply(const proto::Record& record) {
+  proto::MemberRecord member;
+  if (!member.ParseFromString(record.payload()) || member.id() != record.key()) {
+    return Verdict::kInvalid;
+  }
+  return apply(member, false);
+}
+
+Verdict Members::apply(const proto::MemberRecord& record, bool learn_gone) {
+  const auto id = NodeId::from_wire(record.id());
+  if (!id) return Verdict::kInvalid;
+  context_.member_clock.witness(record.ltime());
+  if (*id == context_.identity.id) return about_self(record);
+  switch (record.status()) {
+    case proto::MEMBER_ALIVE:
+      return apply_alive(record, *id);
+    case proto::MEMBER_LEFT:
+      return apply_left(record, *id, learn_gone);
+    case proto::MEMBER_LEAVING:
+      return apply_leaving(record, *id);
+    case proto::MEMBER_SUSPECT:
+    case proto::MEMBER_FAILED:
+      return apply_accusation(record, *id, learn_gone);
+    default:
+      return Verdict::kInvalid;
+  }
+}
+
+Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id) {
+  if (!valid_description(record)) return Verdict::kInvalid;
+  const Incarnation incarnation{record.incarnation()};
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) {
+    if (table_.size() + 1 >= kMaxMembers) {
+      ++context_.statistics.dropped_members;
+      return Verdict::kStale;
+    }
+    entry = &table_.add(id, record.name(), context_.random);
+  } else if (incarnation <= entry->incarnation) {
+    return incarnation == entry->incarnation ? Verdict::kKnown : Verdict::kStale;
+  }
+  const bool was_up = entry->up();
+  const std::string old_name = entry->name;
+  const bool changed = describe_into(*entry, record);
+  const auto suspicion = suspicions_.find(id);
+  if (suspicion != suspicions_.end() && suspicion->second.incarnation >= incarnation) {
+    // A newer description, but the accusation is newer still: it stays a suspect.
+    table_.set_state(*entry, Status::kSuspect, incarnation);
+  } else {
+    clear_suspicion(*entry);
+    table_.set_state(*entry, Status::kAlive, incarnation);
+  }
+  if (!was_up) {
+    entry->changed = context_.now;
+    entry->leaving = false;
+    reap_due_.erase(id);
+    retire_address_of(*entry);
+  }
+  settle_name(entry->name);
+  if (old_name != entry->name) settle_name(old_name);
+  if (!was_up) {
+    announce(MemberChange::kJoin, *entry);
+  } else if (changed) {
+    announce(MemberChange::kUpdate, *entry);
+  }
+  piggyback_.add(id, transmissions());
+  return Verdict::kFresh;
+}
+
+bool Members::describe_into(Entry& entry, const proto::MemberRecord& record) {
+  const Address address = *Address::from_wire(record.address(), record.port());
+  std::string tags = *read_tags(record);
+  const bool changed =
+      entry.name != record.name() || entry.address != address || entry.tags != tags;
+  if (entry.name != record.name()) table_.rename(entry, record.name());
+  if (entry.address != address) {
+    entry.address = address;
+    entry.srtt = entry.rttvar = Duration(0);
+  }
+  entry.tags = std::move(tags);
+  entry.ltime = record.ltime();
+  entry.protocol_min = static_cast<uint8_t>(std::min<uint32_t>(record.protocol_min(), 255));
+  entry.protocol_max = static_cast<uint8_t>(std::min<uint32_t>(record.protocol_max(), 255));
+  table_.set_zone(entry, find_tag(entry.tags, kZoneTag));
+  return changed;
+}
+
+Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id, bool learn_gone) {
+  const Incarnation incarnation{record.incarnation()};
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) {
+    if (learn_gone && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
+    return Verdict::kStale;
+  }
+  if (incarnation < entry->incarnation) return Verdict::kStale;
+  if (entry->status == Status::kLeft && incarnation == entry->incarnation && !record.pruned()) {
+    return Verdict::kKnown;
+  }
+  entry->ltime = record.ltime();
+  mark_left(*entry, incarnation, record.pruned());
+  if (!record.pruned()) piggyback_.add(id, transmissions());
+  return Verdict::kFresh;
+}
+
+Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& id) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr || Incarnation{record.incarnation()} < entry->incarnation) {
+    return Verdict::kStale;
+  }
+  if (!entry->up()) return Verdict::kStale;
+  if (entry->leaving) return Verdict::kKnown;
+  entry->leaving = true;
+  if (probe_soon) probe_soon(id);
+  return Verdict::kFresh;
+}
+
+Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeId& id,
+                                  bool learn_gone) {
+  const bool declared = record.status() == proto::MEMBER_FAILED;
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) {
+    if (declared && learn_gone) learn_gone_member(record, id, Status::kFailed);
+    return Verdict::kStale;
+  }
+  const Incarnation incarnation{record.incarnation()};
+  if (incarnation < entry->incarnation || entry->status == Status::kLeft) return Verdict::kStale;
+  if (entry->status == Status::kFailed) return Verdict::kKnown;
+  Accusation accusation;
+  for (const std::string& wire : record.accusers()) {
+    const auto accuser = NodeId::from_wire(wire);
+    if (accuser && *accuser != id) accusation.accusers.push_back(*accuser);
+    if (accusation.accusers.size() > context_.options.suspicion_confirmations) break;
+  }
+  accusation.refused = record.refused();
+  accusation.declared = declared;
+  return add_accusation(*entry, incarnation, accusation) ? Verdict::kFresh : Verdict::kStale;
+}
+
+void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId& id,
+                                Status status) {
+  if (!valid_description(record)) return;
+  if (table_.size() + 1 >= kMaxMembers) {
+    ++context_.statistics.dropped_members;
+    return;
+  }
+  const Duration timeout = status == Status::kLeft ? context_.options.tombstone_timeout
+                                                   : context_.options.reconnect_timeout;
+  const Duration age = std::chrono::seconds(record.age_s());
+  if (age >= timeout) return;
+  Entry& entry = table_.add(id, record.name(), context_.random);
+  describe_into(entry, record);
+  table_.set_state(entry, status, Incarnation{record.incarnation()});
+  entry.changed = context_.now - age;
+  reap_due_.set(id, entry.changed + timeout);
+  settle_name(entry.name);
+}
+
+Verdict Members::about_self(const proto::MemberRecord& record) {
+  const Incarnation incarnation{record.incarnation()};
+  if (incarnation < incarnation_) {
+    // Somebody is behind the times: let the present record ride along again.
+    if (record.status() != proto::MEMBER_ALIVE) {
+      piggyback_.add(context_.identity.id, transmissions());
+    }
+    return Verdict::kStale;
+  }
+  if (left_) return Verdict::kKnown;
+  if (record.status() == proto::MEMBER_ALIVE && incarnation == incarnation_) {
+    return Verdict::kKnown;
+  }
+  if (record.status() == proto::MEMBER_SUSPECT || record.status() == proto::MEMBER_FAILED) {
+    health_.worsen();
+  }
+  refute(incarnation);
+  return Verdict::kStale;
+}
+
+void Members::refute(Incarnation accused) {
+  incarnation_ = std::max(incarnation_, accused).next();
+  ++context_.statistics.refutations;
+  context_.trace(TraceLevel::kDebug, "refuting what is said about this node");
+  publish(own_record());
+}
+
+// --- suspicion ---------------------------------------------------------------------------------
+
+void Members::accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr || !entry->up() || incarnation < entry->incarnation) return;
+  if (add_accusation(*entry, incarnation, accusation)) publish(describe(*entry));
+}
+
+bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation) {
+  const auto [place, created] = suspicions_.try_emplace(entry.id);
+  Suspicion& suspicion = place->second;
+  bool news = created || incarnation > suspicion.incarnation;
+  if (created) {
+    suspicion.start = context_.now;
+    ++context_.statistics.suspicions;
+    context_.trace(TraceLevel::kDebug, "suspect " + entry.display_name() + " (" +
+                                           entry.address.to_string() + ") has failed");
+  }
+  suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
+  const size_t enough = context_.options.suspicion_confirmations + 1;
+  for (const NodeId& accuser : accusation.accusers) {
+    if (suspicion.accusers.size() >= enough) break;
+    if (suspicion.accusers.insert(accuser).second) news = true;
+  }
+  const auto raise = [&news](bool& flag, bool value) {
+    if (!value || flag) return;
+    flag = true;
+    news = true;
+  };
+  raise(suspicion.refused, accusation.refused);
+  raise(suspicion.self_refused, accusation.self_refused);
+  raise(suspicion.declared, accusation.declared);
+  if (entry.status != Status::kSuspect) {
+    table_.set_state(entry, Status::kSuspect, entry.incarnation);
+    entry.changed = context_.now;
+  }
+  if (news) {
+    piggyback_.add(entry.id, transmissions());
+    arm(entry.id, suspicion);
+  }
+  return news;
+}
+
+void Members::arm(const NodeId& id, const Suspicion& suspicion) {
+  TimePoint due = suspicion.deadline(context_.options, up_count());
+  if (!suspicion.declared && !suspicion.accusers.contains(context_.identity.id)) {
+    // The accusers declare it; the others only if nothing is heard of them.
+    due += context_.options.round_trip_max;
+    due += Duration(static_cast<Duration::rep>(
+        context_.random.below(static_cast<size_t>(context_.options.round_trip_max.count()))));
+  }
+  suspicion_due_.set(id, std::max(due, context_.now));
+}
+
+bool Members::may_fail(const Suspicion& suspicion) const {
+  if (suspicion.self_refused) return true;
+  const bool small = up_count() < kConfirmFrom;
+  const Duration silence = context_.now - last_heard_;
+  if (!small && silence > context_.options.deaf_after) {
+    return silence >= context_.options.isolated_after;
+  }
+  return small || suspicion.declared || suspicion.confirmations() >= 1;
+}
+
+void Members::suspicion_due(const NodeId& id) {
+  Entry* entry = table_.find(id);
+  const auto found = suspicions_.find(id);
+  if (entry == nullptr || found == suspicions_.end()) return;
+  if (may_fail(found->second)) {
+    fail(*entry);
+    return;
+  }
+  // Nobody has confirmed it, or we hear nobody at all: ask again rather than declare.
+  if (context_.now - last_heard_ <= context_.options.deaf_after) {
+    publish(describe(*entry));
+    if (probe_soon) probe_soon(id);
+    suspicion_due_.set(id, context_.now + context_.options.suspicion_min);
+  } else {
+    suspicion_due_.set(id, context_.now + context_.options.deaf_after);
+  }
+}
+
+void Members::fail(Entry& entry) {
+  const bool was_declared = suspicions_.at(entry.id).declared;
+  if (entry.leaving || entry.displaced) {
+    mark_left(entry, suspicions_.at(entry.id).incarnation, false);
+    publish(describe(entry));
+    return;
+  }
+  suspicions_.at(entry.id).declared = true;
+  ++context_.statistics.failures;
+  entry.ltime = context_.member_clock.tick();
+  proto::MemberRecord record = describe(entry);
+  record.set_status(proto::MEMBER_FAILED);
+  const Incarnation incarnation = suspicions_.at(entry.id).incarnation;
+  clear_suspicion(entry);
+  table_.set_state(entry, Status::kFailed, incarnation);
+  entry.changed = context_.now;
+  reap_due_.set(entry.id, context_.now + context_.options.reconnect_timeout);
+  settle_name(entry.name);
+  announce(MemberChange::kFailed, entry);
+  piggyback_.add(entry.id, transmissions());
+  if (!was_declared) tree_.publish(encode(record), context_.identity.id);
+}
+
+void Members::clear_suspicion(Entry& entry) {
+  suspicions_.erase(entry.id);
+  suspicion_due_.erase(entry.id);
+}
+
+void Members::heard_from_someone() {
+  const Duration silence = context_.now - last_heard_;
+  last_heard_ = context_.now;
+  if (silence <= context_.options.deaf_after || suspicions_.empty()) return;
+  forgive(silence);
+}
+
+void Members::forgive(Duration stalled) {
+  for (auto& [id, suspicion] : suspicions_) {
+    suspicion.start = std::min(suspicion.start + stalled, context_.now);
+    arm(id, suspicion);
+  }
+}
+
+// --- leaving, reaping --------------------------------------------------------------------------
+
+void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
+  clear_suspicion(entry);
+  const Status before = entry.status;
+  table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));
+  entry.leaving = false;
+  entry.changed = context_.now;
+  reap_due_.set(entry.id, context_.now + context_.options.tombstone_timeout);
+  const bool quiet = entry.displaced;
+  settle_name(entry.name);
+  if (before != Status::kLeft && !quiet) announce(MemberChange::kLeave, entry);
+  if (prune) reap(entry.id);
+}
+
+void Members::reap(const NodeId& id) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) return;
+  reap_due_.erase(id);
+  piggyback_.drop(id);
+  clear_suspicion(*entry);
+  const std::string name = entry->name;
+  if (!entry->displaced) announce(MemberChange::kReap, *entry);
+  table_.erase(id);
+  settle_name(name);
+}
+
+void Members::leave() {
+  if (left_) return;
+  left_ = true;
+  incarnation_ = incarnation_.next();
+  own_ltime_ = context_.member_clock.tick();
+  publish(own_record());
+}
+
+Result<void> Members::force_leave(std::string_view name, bool prune) {
+  Entry* entry = table_.find_name(name);
+  if (entry == nullptr) {
+    return starling::fail(ErrorKind::kNotFound, "no member is named '" + std::string(name) +
+                                                    "': see `starling members` for the names");
+  }
+  entry->ltime = context_.member_clock.tick();
+  if (entry->up()) {
+    // It will refute; should it be dead after all, it becomes `left` instead of `failed`.
+    entry->leaving = true;
+    proto::MemberRecord record = describe(*entry);
+    record.set_status(proto::MEMBER_LEAVING);
+    tree_.publish(encode(record), context_.identity.id);
+    if (probe_soon) probe_soon(entry->id);
+    return {};
+  }
+  proto::MemberRecord record = describe(*entry);
+  record.set_status(proto::MEMBER_LEFT);
+  record.set_pruned(prune);
+  mark_left(*entry, entry->incarnation, prune);
+  tree_.publish(encode(record), context_.identity.id);
+  return {};
+}
+
+void Members::set_tags(std::string packed) {
+  own_tags_ = std::move(packed);
+  context_.identity.tags = unpack_tags(own_tags_);
+  incarnation_ = incarnation_.next();
+  own_ltime_ = context_.member_clock.tick();
+  publish(own_record());
+  context_.emit(MemberEvent{MemberChange::kUpdate, self()});
+}
+
+// --- names -------------------------------------------------------------------------------------
+
+void Members::settle_name(const std::string& name) {
+  if (name.empty()) return;
+  // The holder: up before gone, then the later boot, then the id. All members agree on it without
+  // a word, and a replaced host takes its name over at once.
+  struct Claim {
+    bool up;
+    uint32_t epoch;
+    NodeId id;
+    auto operator<=>(const Claim&) const = default;
+  };
+  std::optional<Claim> best;
+  for (const Entry* entry : table_.claimants(name)) {
+    const Claim claim{entry->up(), entry->incarnation.epoch(), entry->id};
+    if (!best || claim > *best) best = claim;
+  }
+  const bool own_name = name == context_.identity.name && !left_;
+  if (own_name) {
+    const Claim own{true, incarnation_.epoch(), context_.identity.id};
+    const bool taken = best && *best > own;
+    if (taken && !own_name_taken_) {
+      context_.trace(TraceLevel::kWarn, "another running agent (node id " + best->id.to_string() +
+                                            ") has taken the name '" + name +
+                                            "': this one is shown as '" + self().name +
+                                            "' elsewhere; give one of " + "them another node name");
+    }
+    own_name_taken_ = taken;
+    if (!best || own > *best) best = own;
+  }
+  for (Entry* entry : table_.claimants(name)) {
+    const bool displaced = best && entry->id != best->id;
+    if (displaced && !entry->displaced && entry->up() && probe_soon) probe_soon(entry->id);
+    entry->displaced = displaced;
+  }
+}
+
+void Members::retire_address_of(const Entry& newcomer) {
+  // Two agents cannot share an address and port: whoever was there before is gone.
+  Entry* old = table_.find_address(newcomer.address, newcomer.id);
+  if (old == nullptr || old->incarnation.epoch() > newcomer.incarnation.epoch()) return;
+  if (old->name == newcomer.name) old->displaced = true;
+  mark_left(*old, old->incarnation, false);
+}
+
+// --- out ---------------------------------------------------------------------------------------
+
+void Members::announce(MemberChange change, const Entry& entry) {
+  context_.emit(MemberEvent{change, view(entry)});
+}
+
+void Members::publish(const proto::MemberRecord& record) {
+  const auto id = NodeId::from_wire(record.id());
+  piggyback_.add(*id, transmissions());
+  tree_.publish(encode(record), context_.identity.id);
+}
+
+unsigned Members::transmissions() const {
+  unsigned digits = 1;
+  for (size_t n = up_count(); n >= 10; n /= 10) ++digits;
+  return context_.options.retransmit_mult * digits;
+}
+
+TimePoint Members::next_deadline() const {
+  return std::min(suspicion_due_.next(), reap_due_.next());
+}
+
+void Members::advance() {
+  while (const auto id = suspicion_due_.pop(context_.now)) suspicion_due(*id);
+  while (const auto id = reap_due_.pop(context_.now)) reap(*id);
+}
+
+}  // namespace starling::membership

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members: what a statement about a member means. Merges member records by SWIM's precedence
+// (section 4.2), keeps suspicions and their timers, refutes what is said about this node, settles
+// names, and reaps. Tells users through MemberEvent actions.
+//
+// Precedence for one member: the higher incarnation wins; at equal incarnation
+// left > failed > suspect > alive. Only the owner raises its incarnation.
+//
+// "Failed" heard from others is never believed at once: it counts as a confirmed suspicion, which
+// leaves the member `suspicion_min` to refute here too. A liar, or one who missed the refutation,
+// does no harm by it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "membership/context.h"
+#include "membership/deadlines.h"
+#include "membership/gossip/broadcast_tree.h"
+#include "membership/gossip/piggyback.h"
+#include "membership/gossip/record.h"
+#include "membership/swim/local_health.h"
+#include "membership/swim/member_table.h"
+#include "membership/swim/suspicion.h"
+#include "proto/gossip.pb.h"
+
+namespace starling::membership {
+
+/// First-hand evidence against a member.
+struct Accusation {
+  std::vector<NodeId> accusers;  ///< who could not reach it
+  bool refused = false;          ///< two hosts saw the port refused
+  bool self_refused = false;     ///< our ping and our stream were refused
+  bool declared = false;         ///< heard as "failed"
+};
+
+class Members {
+ public:
+  Members(Context& context, MemberTable& table, BroadcastTree& tree, Piggyback& piggyback,
+          LocalHealth& health);
+
+  /// Announces this node locally (member-join of itself).
+  void start();
+
+  /// Merges a statement. With `learn_gone`, unknown members that failed or left are added too (a
+  /// newcomer takes the whole list).
+  Verdict apply(const proto::MemberRecord& record, bool learn_gone);
+  /// As apply(), for a record as gossip carries it.
+  Verdict apply(const proto::Record& record);
+
+  void accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation);
+  /// A packet from another member has arrived: we are not deaf.
+  void heard_from_someone();
+  /// Time in which this node did not run does not count against others.
+  void forgive(Duration stalled);
+
+  // --- commands ---
+  void set_tags(std::string packed);
+  void leave();
+  Result<void> force_leave(std::string_view name, bool prune);
+  [[nodiscard]] bool leaving() const { return left_; }
+
+  // --- views ---
+  [[nodiscard]] Incarnation incarnation() const { return incarnation_; }
+  [[nodiscard]] proto::MemberRecord own_record() const;
+  [[nodiscard]] proto::MemberRecord describe(const Entry& entry) const;
+  /// What gossip should carry about a member now; none when it is unknown.
+  [[nodiscard]] std::optional<proto::Record> encode(const NodeId& id) const;
+  [[nodiscard]] static proto::Record encode(const proto::MemberRecord& record);
+  [[nodiscard]] Member view(const Entry& entry) const;
+  [[nodiscard]] Member self() const;
+  /// This node's own share of the fingerprint: 0 once it has left.
+  [[nodiscard]] uint64_t own_fingerprint() const;
+  /// Alive members, this one included.
+  [[nodiscard]] size_t up_count() const { return table_.up_count() + 1; }
+
+  [[nodiscard]] TimePoint next_deadline() const;
+  void advance();
+
+  /// Asked to probe a member out of turn (its suspicion lacks a confirmation).
+  std::function<void(const NodeId&)> probe_soon;
+
+ private:
+  Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id);
+  Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, bool learn_gone);
+  Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, bool learn_gone);
+  Verdict apply_leaving(const proto::MemberRecord& record, const NodeId& id);
+  Verdict about_self(const proto::MemberRecord& record);
+  void learn_gone_member(const proto::MemberRecord& record, const NodeId& id, Status status);
+  /// Writes the description into the entry. True when something a user sees has changed.
+  bool describe_into(Entry& entry, const proto::MemberRecord& record);
+
+  /// True when the accusation was news.
+  bool add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation);
+  void arm(const NodeId& id, const Suspicion& suspicion);
+  void suspicion_due(const NodeId& id);
+  /// Whether the evidence at hand is enough to declare a suspect failed.
+  [[nodiscard]] bool may_fail(const Suspicion& suspicion) const;
+  void fail(Entry& entry);
+  void mark_left(Entry& entry, Incarnation incarnation, bool prune);
+  void clear_suspicion(Entry& entry);
+  void refute(Incarnation accused);
+  void settle_name(const std::string& name);
+  void retire_address_of(const Entry& newcomer);
+  void reap(const NodeId& id);
+
+  void announce(MemberChange change, const Entry& entry);
+  void publish(const proto::MemberRecord& record);
+  [[nodiscard]] unsigned transmissions() const;
+
+  Context& context_;
+  MemberTable& table_;
+  BroadcastTree& tree_;
+  Piggyback& piggyback_;
+  LocalHealth& health_;
+
+  Incarnation incarnation_;
+  std::string own_tags_;
+  LamportTime own_ltime_ = 0;
+  bool left_ = false;
+  bool own_name_taken_ = false;
+  TimePoint last_heard_;
+  std::map<NodeId, Suspicion> suspicions_;
+  Deadlines<NodeId> suspicion_due_;
+  Deadlines<NodeId> reap_due_;
+};
+
+}  // namespace starling::membership

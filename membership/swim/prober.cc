@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/swim/prober.h"
+
+#include <algorithm>
+
+namespace starling::membership {
+
+namespace {
+
+constexpr size_t kMaxRelays = 1024;
+constexpr size_t kMaxSoon = 64;
+// Repeated pings, and a helper's, in parts of the round-trip bound (docs/protocol.md).
+constexpr double kRepeatAfter = 0.6;
+constexpr double kHelperRepeatAfter = 0.35;
+constexpr unsigned kRoundTripsPerProbe = 3;
+// At most this share of probe intervals goes to failed members.
+constexpr double kMaxReconnectChance = 0.25;
+
+Duration part(Duration whole, double share) {
+  return Duration(static_cast<Duration::rep>(static_cast<double>(whole.count()) * share));
+}
+
+uint32_t milliseconds(Duration duration) {
+  return static_cast<uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
+}
+
+}  // namespace
+
+Prober::Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox,
+               Streams& streams, LocalHealth& health)
+    : context_(context),
+      table_(table),
+      members_(members),
+      outbox_(outbox),
+      streams_(streams),
+      health_(health) {
+  // A random phase, so that a fleet started together does not probe in step.
+  next_probe_ = context.now + part(context.options.probe_interval, context.random.unit());
+}
+
+// --- own probes --------------------------------------------------------------------------------
+
+Duration Prober::round_trip_bound(const Entry& entry) const {
+  const Options& options = context_.options;
+  const Duration measured =
+      entry.srtt > Duration(0) ? entry.srtt + 4 * entry.rttvar : options.round_trip_initial;
+  return std::clamp(measured, options.round_trip_min, options.round_trip_max) *
+         std::min(health_.factor(), options.local_health_round_trip_max);
+}
+
+bool Prober::probing(const NodeId& id) const {
+  return std::any_of(probes_.begin(), probes_.end(),
+                     [&](const auto& probe) { return probe.second.target == id; });
+}
+
+void Prober::begin(Entry& target) {
+  if (probing(target.id)) return;
+  ++context_.statistics.probes;
+  const uint32_t sequence = next_sequence_++;
+  Probe probe;
+  probe.target = target.id;
+  probe.address = target.address;
+  probe.incarnation = target.incarnation;
+  probe.sent = context_.now;
+  probe.round_trip = round_trip_bound(target);
+  probe.deadline = context_.now + std::max(context_.options.probe_interval * health_.factor(),
+                                           kRoundTripsPerProbe * probe.round_trip);
+  due_.set(sequence, context_.now + probe.round_trip);
+  probes_.emplace(sequence, std::move(probe));
+  ping(target.address, target.id, sequence);
+}
+
+void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
+  proto::Ping ping;
+  ping.set_sequence(sequence);
+  ping.set_target(std::string(target.wire()));
+  ping.set_sender_incarnation(members_.incarnation().value);
+  outbox_.ping(to, ping);
+  // Who is accused is told first, and can refute within a round trip (Lifeguard's buddy system).
+  const Entry* entry = table_.find(target);
+  if (entry != nullptr && entry->status != Status::kAlive) {
+    if (auto record = members_.encode(target)) outbox_.record(to, std::move(*record));
+  }
+}
+
+void Prober::step(uint32_t sequence) {
+  const auto found = probes_.find(sequence);
+  if (found == probes_.end()) return;
+  Probe& probe = found->second;
+  if (context_.now >= probe.deadline) {
+    conclude(sequence);
+    return;
+  }
+  if (!probe.escalated) {
+    escalate(sequence, probe);
+    return;
+  }
+  if (probe.repeats_left > 0) {
+    --probe.repeats_left;
+    ping(probe.address, probe.target, sequence);
+  }
+  const TimePoint next =
+      probe.repeats_left > 0 ? context_.now + part(probe.round_trip, kRepeatAfter) : probe.deadline;
+  due_.set(sequence, std::min(next, probe.deadline));
+}
+
+void Prober::escalate(uint32_t sequence, Probe& probe) {
+  probe.escalated = true;
+  const Options& options = context_.options;
+  proto::PingRequest request;
+  request.set_sequence(sequence);
+  request.set_target(std::string(probe.target.wire()));
+  request.set_target_address(probe.address.wire_ip());
+  request.set_target_port(probe.address.port());
+  request.set_timeout_ms(milliseconds(probe.round_trip));
+  const auto helpers =
+      table_.random_up(options.indirect_probes, context_.random, [&](const Entry& entry) {
+        return entry.id != probe.target && entry.status == Status::kAlive;
+      });
+  for (const Entry* helper : helpers) outbox_.ping_request(helper->address, request);
+  probe.helpers = helpers.size();
+  probe.repeats_left = options.repeated_pings;
+  if (options.stream_probes) {
+    const Duration left = std::max<Duration>(probe.deadline - context_.now, probe.round_trip);
+    if (const auto stream = streams_.open(StreamUse::kProbe, probe.address, left)) {
+      probe.stream = *stream;
+      probe.stream_done = false;
+      stream_probes_[*stream] = sequence;
+    }
+  }
+  due_.set(sequence, context_.now);  // the first repeated ping goes out with the rest
+}
+
+void Prober::succeed(uint32_t sequence) {
+  const auto found = probes_.find(sequence);
+  if (found == probes_.end()) return;
+  if (found->second.stream != 0) {
+    streams_.close(found->second.stream);
+    stream_probes_.erase(found->second.stream);
+  }
+  due_.erase(sequence);
+  probes_.erase(found);
+  health_.improve();
+}
+
+void Prober::conclude(uint32_t sequence) {
+  const auto found = probes_.find(sequence);
+  if (found == probes_.end()) return;
+  const Probe probe = std::move(found->second);
+  probes_.erase(found);
+  due_.erase(sequence);
+  if (probe.stream != 0) {
+    streams_.close(probe.stream);
+    stream_probes_.erase(probe.stream);
+  }
+  ++context_.statistics.probes_failed;
+  if (probe.helpers > 0) {
+    // A helper that does not even answer us is a sign that we are the slow one.
+    health_.worsen(static_cast<unsigned>(probe.helpers - probe.nacks.size()));
+  } else if (!probe.refused) {
+    health_.worsen();
+  }
+  Accusation accusation;
+  accusation.accusers.push_back(context_.identity.id);
+  accusation.accusers.insert(accusation.accusers.end(), probe.nacks.begin(), probe.nacks.end());
+  accusation.self_refused = probe.refused && probe.stream_refused;
+  const size_t hosts = probe.refusals.size() + (probe.refused ? 1 : 0);
+  accusation.refused =
+      hosts >= 2 || (accusation.self_refused && members_.up_count() < kConfirmFrom);
+  members_.accuse(probe.target, probe.incarnation, accusation);
+}
+
+void Prober::conclude_if_refused(uint32_t sequence) {
+  const auto found = probes_.find(sequence);
+  if (found == probes_.end()) return;
+  const Probe& probe = found->second;
+  if (probe.refused && probe.escalated && probe.stream_done &&
+      probe.nacks.size() == probe.helpers) {
+    conclude(sequence);
+  }
+}
+
+void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
+  const auto relayed = relays_.find(ack.sequence());
+  if (relayed != relays_.end() && ack.target() == relayed->second.target.wire()) {
+    proto::Ack forward;
+    forward.set_sequence(relayed->second.origin_sequence);
+    forward.set_target(ack.target());
+    forward.set_left(ack.left());
+    outbox_.ack(relayed->second.origin, forward);
+    relay_due_.erase(ack.sequence());
+    relays_.erase(relayed);
+    return;
+  }
+  const auto found = probes_.find(ack.sequence());
+  if (found == probes_.end() || ack.target() != found->second.target.wire()) return;
+  // Only an answer to the one ping that was sent says how long the way is (Karn's rule).
+  Entry* entry = table_.find(found->second.target);
+  if (entry != nullptr && sender == entry->id && !found->second.escalated) {
+    measure(*entry, context_.now - found->second.sent);
+  }
+  succeed(ack.sequence());
+}
+
+void Prober::receive_nack(const NodeId& sender, const proto::Nack& nack) {
+  const auto found = probes_.find(nack.sequence());
+  if (found == probes_.end() || nack.target() != found->second.target.wire()) return;
+  if (found->second.nacks.size() >= found->second.helpers) return;
+  found->second.nacks.insert(sender);
+  if (nack.refused()) found->second.refusals.insert(sender);
+  conclude_if_refused(nack.sequence());
+}
+
+void Prober::measure(Entry& entry, Duration sample) {
+  // RFC 6298, section 2.
+  if (entry.srtt == Duration(0)) {
+    entry.srtt = std::max(sample, Duration(1));
+    entry.rttvar = sample / 2;
+    return;
+  }
+  const Duration error = entry.srtt > sample ? entry.srtt - sample : sample - entry.srtt;
+  entry.rttvar = (3 * entry.rttvar + error) / 4;
+  entry.srtt = std::max((7 * entry.srtt + sample) / 8, Duration(1));
+}
+
+void Prober::refused(const Address& peer) {
+  std::vector<uint32_t> hit;
+  for (auto& [sequence, probe] : probes_) {
+    if (probe.address == peer) hit.push_back(sequence);
+  }
+  for (const uint32_t sequence : hit) {
+    Probe& probe = probes_.at(sequence);
+    probe.refused = true;
+    if (!probe.escalated) escalate(sequence, probe);
+    conclude_if_refused(sequence);
+  }
+  hit.clear();
+  for (const auto& [sequence, relay] : relays_) {
+    if (relay.address == peer) hit.push_back(sequence);
+  }
+  for (const uint32_t sequence : hit) relay_nack(sequence, true);
+}
+
+// --- over a stream -----------------------------------------------------------------------------
+
+void Prober::stream_opened(StreamId stream) {
+  const auto found = stream_probes_.find(stream);
+  if (found == stream_probes_.end()) return;
+  proto::StreamMessage message;
+  message.mutable_ping()->set_sequence(found->second);
+  message.mutable_ping()->set_target(std::string(probes_.at(found->second).target.wire()));
+  streams_.send(stream, std::move(message));
+}
+
+void Prober::stream_ack(const proto::Ack& ack) {
+  const auto found = probes_.find(ack.sequence());
+  if (found != probes_.end() && ack.target() == found->second.target.wire()) {
+    context_.trace(TraceLevel::kDebug, "probe of " + found->second.address.to_string() +
+                                           " was answered over a stream but not by datagram");
+    succeed(ack.sequence());
+  }
+}
+
+void Prober::stream_closed(StreamId stream, StreamEnd end) {
+  const auto found = stream_probes_.find(stream);
+  if (found == stream_probes_.end()) return;
+  const uint32_t sequence = found->second;
+  stream_probes_.erase(found);
+  Probe& probe = probes_.at(sequence);
+  probe.stream = 0;
+  probe.stream_done = true;
+  probe.stream_refused = end == StreamEnd::kRefused;
+  conclude_if_refused(sequence);
+}
+
+// --- for others --------------------------------------------------------------------------------
+
+void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
+  if (ping.target() != context_.identity.id.wire()) return;  // meant for an earlier agent here
+  proto::Ack ack;
+  ack.set_sequence(ping.sequence());
+  ack.set_target(ping.target());
+  ack.set_left(members_.leaving());
+  outbox_.ack(from, ack);
+}
+
+void Prober::receive_ping_request(const Address& from, const proto::PingRequest& request) {
+  const auto target = NodeId::from_wire(request.target());
+  const auto address = Address::from_wire(request.target_address(), request.target_port());
+  if (!target || !address || relays_.size() >= kMaxRelays) return;
+  const Duration timeout =
+      std::clamp<Duration>(std::chrono::milliseconds(request.timeout_ms()),
+                           std::chrono::milliseconds(1), context_.options.probe_interval * 8);
+  const uint32_t sequence = next_sequence_++;
+  relays_.emplace(
+      sequence, Relay{from, request.sequence(), *target, *address, context_.now + timeout, false});
+  relay_due_.set(sequence, context_.now + part(timeout, kHelperRepeatAfter));
+  ping(*address, *target, sequence);
+}
+
+void Prober::relay_step(uint32_t sequence) {
+  const auto found = relays_.find(sequence);
+  if (found == relays_.end()) return;
+  Relay& relay = found->second;
+  if (relay.repeated) {
+    relay_nack(sequence, false);
+    return;
+  }
+  relay.repeated = true;
+  ping(relay.address, relay.target, sequence);
+  relay_due_.set(sequence, relay.nack_at);
+}
+
+void Prober::relay_nack(uint32_t sequence, bool refused) {
+  const auto found = relays_.find(sequence);
+  if (found == relays_.end()) return;
+  proto::Nack nack;
+  nack.set_sequence(found->second.origin_sequence);
+  nack.set_target(std::string(found->second.target.wire()));
+  nack.set_refused(refused);
+  outbox_.nack(found->second.origin, nack);
+  relay_due_.erase(sequence);
+  relays_.erase(found);
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+void Prober::probe_soon(const NodeId& id) {
+  if (soon_.size() >= kMaxSoon || std::find(soon_.begin(), soon_.end(), id) != soon_.end()) return;
+  soon_.push_back(id);
+}
+
+void Prober::extend_deadlines(Duration by) {
+  for (auto& [sequence, probe] : probes_) probe.deadline += by;
+}
+
+void Prober::try_failed_member() {
+  const std::vector<NodeId>& failed = table_.failed();
+  if (failed.empty()) return;
+  const double per_interval = static_cast<double>(context_.options.probe_interval.count()) /
+                              static_cast<double>(context_.options.reconnect_interval.count());
+  const double chance =
+      static_cast<double>(failed.size()) / static_cast<double>(members_.up_count()) * per_interval;
+  if (!context_.random.chance(std::min(chance, kMaxReconnectChance))) return;
+  const Entry* entry = table_.find(failed[context_.random.below(failed.size())]);
+  if (entry != nullptr) ping(entry->address, entry->id, next_sequence_++);
+}
+
+TimePoint Prober::next_deadline() const {
+  TimePoint next = std::min(due_.next(), relay_due_.next());
+  if (stopped_) return next;
+  if (!soon_.empty()) return context_.now;
+  // Alone, there is nobody to probe: do not wake the host for it.
+  if (table_.up_count() + table_.failed_count() == 0) return next;
+  return std::min(next, next_probe_);
+}
+
+void Prober::advance() {
+  while (const auto sequence = due_.pop(context_.now)) step(*sequence);
+  while (const auto sequence = relay_due_.pop(context_.now)) relay_step(*sequence);
+  if (stopped_) return;
+  while (!soon_.empty()) {
+    Entry* entry = table_.find(soon_.front());
+    soon_.pop_front();
+    if (entry != nullptr && entry->up()) begin(*entry);
+  }
+  if (context_.now < next_probe_) return;
+  next_probe_ = context_.now + context_.options.probe_interval * health_.factor();
+  if (Entry* target = table_.next_probe_target(context_.random)) begin(*target);
+  try_failed_member();
+}
+
+}  // namespace starling::membership

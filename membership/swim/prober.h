@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Prober: finds out who does not answer (SWIM section 3, Lifeguard section IV.A).
+//
+//   t = 0      ping the target
+//   t = RTO    no ack: ask helpers to ping it, ping it again, and try a stream, all at once
+//   ...        any ack, on whatever way, ends the probe well
+//   deadline   no ack: the target is accused, with the helpers' nacks as confirmations
+//
+// RTO follows the measured round trip. A host that refuses our port is asked about at once.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+
+#include "membership/context.h"
+#include "membership/deadlines.h"
+#include "membership/gossip/outbox.h"
+#include "membership/streams.h"
+#include "membership/swim/local_health.h"
+#include "membership/swim/member_table.h"
+#include "membership/swim/members.h"
+#include "proto/gossip.pb.h"
+
+namespace starling::membership {
+
+class Prober {
+ public:
+  Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox, Streams& streams,
+         LocalHealth& health);
+
+  void receive_ping(const Address& from, const proto::Ping& ping);
+  void receive_ping_request(const Address& from, const proto::PingRequest& request);
+  void receive_ack(const NodeId& sender, const proto::Ack& ack);
+  void receive_nack(const NodeId& sender, const proto::Nack& nack);
+  /// The host at this address refused our packet.
+  void refused(const Address& peer);
+  void stream_opened(StreamId stream);
+  void stream_ack(const proto::Ack& ack);
+  void stream_closed(StreamId stream, StreamEnd end);
+
+  /// Probe this member out of turn.
+  void probe_soon(const NodeId& id);
+  /// We did not run for this long: running probes get that much more time.
+  void forgive(Duration stalled) {
+    due_.shift(stalled);
+    extend_deadlines(stalled);
+  }
+  void stop() { stopped_ = true; }
+
+  [[nodiscard]] TimePoint next_deadline() const;
+  void advance();
+
+ private:
+  struct Probe {
+    NodeId target;
+    Address address;
+    Incarnation incarnation;
+    TimePoint sent;
+    TimePoint deadline;
+    Duration round_trip;  // RTO
+    bool escalated = false;
+    unsigned repeats_left = 0;
+    size_t helpers = 0;
+    std::set<NodeId> nacks;
+    std::set<NodeId> refusals;  // helpers whose ping was refused
+    bool refused = false;
+    bool stream_refused = false;
+    bool stream_done = true;
+    StreamId stream = 0;
+  };
+  // A ping that this node sends for somebody else.
+  struct Relay {
+    Address origin;
+    uint32_t origin_sequence;
+    NodeId target;
+    Address address;
+    TimePoint nack_at;
+    bool repeated = false;
+  };
+
+  void begin(Entry& target);
+  void step(uint32_t sequence);
+  void escalate(uint32_t sequence, Probe& probe);
+  void ping(const Address& to, const NodeId& target, uint32_t sequence);
+  void succeed(uint32_t sequence);
+  void conclude(uint32_t sequence);
+  void conclude_if_refused(uint32_t sequence);
+  void relay_step(uint32_t sequence);
+  void relay_nack(uint32_t sequence, bool refused);
+  void try_failed_member();
+  void measure(Entry& entry, Duration sample);
+  void extend_deadlines(Duration by);
+  [[nodiscard]] Duration round_trip_bound(const Entry& entry) const;
+  [[nodiscard]] bool probing(const NodeId& id) const;
+
+  Context& context_;
+  MemberTable& table_;
+  Members& members_;
+  Outbox& outbox_;
+  Streams& streams_;
+  LocalHealth& health_;
+
+  bool stopped_ = false;
+  uint32_t next_sequence_ = 1;
+  TimePoint next_probe_;
+  std::deque<NodeId> soon_;
+  std::map<uint32_t, Probe> probes_;
+  std::map<StreamId, uint32_t> stream_probes_;
+  Deadlines<uint32_t> due_;
+  std::map<uint32_t, Relay> relays_;
+  Deadlines<uint32_t> relay_due_;
+};
+
+}  // namespace starling::membership
