@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/config.h"
+
+#include <algorithm>
+
+#include "agent/config/keys.h"
+#include "agent/config/network.h"
+#include "agent/config/paths.h"
+#include "agent/config/secrets.h"
+#include "agent/config/sources.h"
+#include "agent/config/tags_file.h"
+#include "agent/config/text.h"
+#include "membership/limits.h"
+
+namespace starling::agent {
+
+namespace {
+
+Result<void> settle_node_name(Draft& draft, const Environment& environment) {
+  std::string& name = draft.config.node_name;
+  const bool given = !name.empty();
+  if (!given) name = environment.hostname;
+  const std::string at = given ? draft.at("node_name") : "node_name (the host name)";
+  std::string wrong;
+  if (name.empty()) {
+    wrong = "this host has no name; give one with node_name (-node)";
+  } else if (name.size() > membership::kMaxName) {
+    wrong = "has " + std::to_string(name.size()) + " bytes; at most " +
+            std::to_string(membership::kMaxName) + " are possible";
+  } else if (has_control_characters(name) || !is_utf8(name)) {
+    wrong = quoted(name) + " holds control characters or is not UTF-8";
+  }
+  if (wrong.empty()) return {};
+  return fail(ErrorKind::kInvalid, at + ": " + wrong);
+}
+
+Result<void> settle_tags(Draft& draft) {
+  Config& config = draft.config;
+  if (!config.tags_file.empty()) {
+    if (!config.tags.empty()) {
+      return fail(ErrorKind::kInvalid, draft.at("tags_file") +
+                                           ": not together with tags, which are given at " +
+                                           draft.places["tags"] + "; keep one of them");
+    }
+    auto tags = load_tags_file(config.tags_file);
+    if (!tags && tags.error().kind != ErrorKind::kNotFound) {
+      return fail(tags.error().kind, draft.at("tags_file") + ": " + tags.error().message);
+    }
+    if (tags) config.tags = std::move(*tags);
+  }
+  const size_t size = encoded_tags_size(config.tags);
+  if (size <= membership::kMaxTags) return {};
+  return fail(ErrorKind::kTooLarge, draft.at("tags") + ": the tags take " + std::to_string(size) +
+                                        " bytes; at most " + std::to_string(membership::kMaxTags) +
+                                        " are possible");
+}
+
+Result<void> settle_keys(Draft& draft) {
+  Config& config = draft.config;
+  if (!draft.encrypt_key.empty() && !config.keyring_file.empty()) {
+    return fail(ErrorKind::kInvalid, draft.at("keyring_file") +
+                                         ": not together with encrypt_key, which is given at " +
+                                         draft.places["encrypt_key"] + "; keep one of them");
+  }
+  if (!draft.encrypt_key.empty()) {
+    auto key = decode_key(draft.encrypt_key);
+    if (!key) return fail(key.error().kind, draft.at("encrypt_key") + ": " + key.error().message);
+    config.keys = {std::move(*key)};
+  } else if (!config.keyring_file.empty()) {
+    auto keys = load_keyring_file(config.keyring_file);
+    if (!keys) {
+      return fail(keys.error().kind, draft.at("keyring_file") + ": " + keys.error().message);
+    }
+    config.keys = std::move(*keys);
+  }
+  return {};
+}
+
+/// A rule over several options is blamed on the one of them that was given last.
+Result<void> settle_protocol(Draft& draft) {
+  Config& config = draft.config;
+  auto options = membership::Options::profile(config.profile);
+  if (!options) return tl::unexpected(options.error());
+  config.options = *options;
+  if (auto applied = apply_protocol_options(draft); !applied) return applied;
+  const auto valid = config.options.validate();
+  if (valid) return {};
+  std::string at = "protocol_options";
+  for (const auto& [name, value] : draft.protocol_options) {
+    if (valid.error().message.find(name) != std::string::npos) at = draft.at(name);
+  }
+  return fail(valid.error().kind, at + ": " + valid.error().message);
+}
+
+Result<void> settle_paths(Draft& draft, const Environment& environment) {
+  Config& config = draft.config;
+  if (config.data_dir.empty()) config.data_dir = default_data_dir(environment);
+  if (config.data_dir.empty()) {
+    return fail(ErrorKind::kInvalid, "no place for state: set HOME, or give data_dir (-data-dir)");
+  }
+  if (config.control.empty()) config.control = default_control_path(environment);
+  if (auto checked = check_socket_path(config.control); !checked) {
+    return fail(checked.error().kind, draft.at("control") + ": " + checked.error().message);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string Warning::to_string() const {
+  return place.empty() ? text : place + ": " + text;
+}
+
+Result<Config> load_config(const std::vector<FlagValue>& flags, const Environment& environment) {
+  auto draft = read_sources(flags);
+  if (!draft) return tl::unexpected(draft.error());
+  for (const auto& settle : {settle_keys, settle_tags, settle_protocol}) {
+    if (auto settled = settle(*draft); !settled) return tl::unexpected(settled.error());
+  }
+  for (const auto& settle : {settle_node_name, settle_paths, settle_network}) {
+    if (auto settled = settle(*draft, environment); !settled) {
+      return tl::unexpected(settled.error());
+    }
+  }
+  return std::move(draft->config);
+}
+
+Result<Config> reload(const Config& running, const Environment& environment) {
+  return load_config(running.flags, environment);
+}
+
+std::vector<std::string> needs_restart(const Config& running, const Config& loaded) {
+  std::vector<std::string> names;
+  for (const Key& key : config_keys()) {
+    if (key.reloads) continue;
+    const bool differs = show_key(key, running) != show_key(key, loaded) ||
+                         (key.name == "encrypt_key" && running.keys != loaded.keys);
+    if (differs) names.emplace_back(key.name);
+  }
+  return names;
+}
+
+std::vector<std::pair<std::string, std::string>> config_values(const Config& config) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Key& key : config_keys()) {
+    if (std::holds_alternative<IgnoredKey>(key.target) || key.name == "role") continue;
+    values.emplace_back(key.name, show_key(key, config));
+  }
+  return values;
+}
+
+}  // namespace starling::agent

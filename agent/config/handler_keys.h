@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Keys with a shape of their own: event_handlers and tags. Internal to agent/config.
+#pragma once
+
+#include <string>
+
+#include "agent/config/keys.h"
+
+namespace starling::agent {
+
+/// A list of "FILTER=COMMAND" strings or of maps {filter, command, timeout, concurrency, queue}.
+Result<void> set_event_handlers(Draft& draft, const Value& value);
+std::string show_event_handlers(const Config& config);
+
+/// A map of strings, or a flag's "key=value".
+Result<void> set_tags(Draft& draft, const Value& value);
+std::string show_tags(const Config& config);
+
+/// Serf's older name for the tag "role".
+Result<void> set_role(Draft& draft, const Value& value);
+
+}  // namespace starling::agent
