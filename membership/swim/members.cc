@@ -91,9 +91,9 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
     clear_suspicion(*entry);
     table_.set_state(*entry, Status::kAlive, incarnation);
   }
+  entry->leaving = false;
   if (!was_up) {
     entry->changed = context_.now;
-    entry->leaving = false;
     reap_due_.erase(id);
     retire_address_of(*entry);
   }

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/swim/members.h"
+
+#include "test/catch.h"
+#include "test/unit/membership/fixture.h"
+
+using namespace std::chrono_literals;
+namespace proto = starling::proto;
+using namespace starling::membership;  // NOLINT(google-build-using-namespace)
+using test::member_record;
+using test::node_id;
+using test::Parts;
+
+namespace {
+
+constexpr Incarnation at(uint32_t counter) {
+  return Incarnation::at(1, counter);
+}
+
+/// A cluster of `count` others, all alive at incarnation 1.5.
+void fill(Parts& parts, uint32_t count) {
+  for (uint32_t i = 1; i <= count; ++i) parts.members.apply(member_record(i, at(5)), false);
+  parts.take<MemberEvent>();
+}
+
+proto::MemberRecord accusation(uint32_t about, Incarnation incarnation, proto::MemberStatus status,
+                               const std::vector<uint32_t>& accusers) {
+  proto::MemberRecord record;
+  record.set_id(std::string(node_id(about).wire()));
+  record.set_incarnation(incarnation.value);
+  record.set_status(status);
+  for (const uint32_t accuser : accusers) record.add_accusers(std::string(node_id(accuser).wire()));
+  return record;
+}
+
+Status status_of(Parts& parts, uint32_t number) {
+  return parts.table.find(node_id(number))->status;
+}
+
+}  // namespace
+
+TEST_CASE("SWIM precedence: incarnation first then status") {
+  struct Row {
+    proto::MemberStatus status;
+    uint32_t counter;
+    Status expected;
+  };
+  // What a member alive at counter 5 becomes on hearing of it.
+  const Row row = GENERATE(
+      Row{proto::MEMBER_ALIVE, 4, Status::kAlive}, Row{proto::MEMBER_ALIVE, 6, Status::kAlive},
+      Row{proto::MEMBER_SUSPECT, 4, Status::kAlive},
+      Row{proto::MEMBER_SUSPECT, 5, Status::kSuspect},
+      Row{proto::MEMBER_SUSPECT, 6, Status::kSuspect}, Row{proto::MEMBER_FAILED, 4, Status::kAlive},
+      // Heard from others it is a confirmed suspicion; not a death.
+      Row{proto::MEMBER_FAILED, 5, Status::kSuspect}, Row{proto::MEMBER_LEFT, 4, Status::kAlive},
+      Row{proto::MEMBER_LEFT, 5, Status::kLeft}, Row{proto::MEMBER_LEFT, 6, Status::kLeft});
+  CAPTURE(static_cast<int>(row.status), row.counter);
+  Parts parts;
+  fill(parts, 9);
+  parts.members.heard_from_someone();
+  parts.members.apply(member_record(3, at(row.counter), row.status), false);
+  CHECK(status_of(parts, 3) == row.expected);
+}
+
+TEST_CASE("a failed member comes back only with a higher incarnation") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), false);
+  for (int i = 0; i < 50; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  REQUIRE(status_of(parts, 3) == Status::kFailed);
+  CHECK(parts.members.apply(member_record(3, at(5)), false) == Verdict::kKnown);
+  CHECK(status_of(parts, 3) == Status::kFailed);
+  parts.take<MemberEvent>();
+  CHECK(parts.members.apply(member_record(3, at(6)), false) == Verdict::kFresh);
+  CHECK(status_of(parts, 3) == Status::kAlive);
+  const auto events = parts.take<MemberEvent>();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].change == MemberChange::kJoin);
+}
+
+TEST_CASE("failed heard from others leaves the member its time to refute") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), false);
+  for (int i = 0; i < 29; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  parts.members.apply(member_record(3, at(6)), false);
+  parts.run_for(1s);
+  CHECK(status_of(parts, 3) == Status::kAlive);
+  CHECK(parts.take<MemberEvent>().empty());
+}
+
+TEST_CASE("an unconfirmed suspicion never becomes a failure") {
+  Parts parts;
+  fill(parts, 9);
+  std::vector<NodeId> asked;
+  parts.members.probe_soon = [&](const NodeId& id) { asked.push_back(id); };
+  parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
+  for (int i = 0; i < 600; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  CHECK(asked.size() > 3);  // it asks again instead
+  parts.members.accuse(node_id(3), at(5),
+                       {{node_id(4), node_id(5), node_id(6)}, false, false, false});
+  for (int i = 0; i < 50; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == Status::kFailed);
+}
+
+TEST_CASE("a node that hears nobody declares nobody failed") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.heard_from_someone();
+  parts.members.accuse(node_id(3), at(5),
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  parts.run_for(60s);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  // The silence is not held against the suspect when packets come again.
+  parts.members.heard_from_someone();
+  parts.run_for(2900ms);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+}
+
+TEST_CASE("two members alone need no confirmation") {
+  Parts parts;
+  fill(parts, 1);
+  parts.members.accuse(node_id(1), at(5), {{node_id(0)}, false, false, false});
+  parts.run_for(4s);
+  CHECK(status_of(parts, 1) == Status::kFailed);
+}
+
+TEST_CASE("an accusation of this node is refuted with a higher incarnation once") {
+  Parts parts;
+  fill(parts, 3);
+  const Incarnation before = parts.members.incarnation();
+  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {1}), false);
+  const Incarnation after = parts.members.incarnation();
+  CHECK(after > before);
+  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {2}), false);
+  CHECK(parts.members.incarnation() == after);
+  CHECK(parts.context.statistics.refutations == 1);
+  CHECK(parts.health.score() == 1);
+  parts.members.apply(accusation(0, Incarnation::at(9, 9), proto::MEMBER_FAILED, {2}), false);
+  CHECK(parts.members.incarnation() > Incarnation::at(9, 9));
+}
+
+TEST_CASE("a replaced host takes its name over at once") {
+  Parts parts;
+  fill(parts, 5);
+  proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
+  newcomer.set_name("node3");
+  parts.members.apply(newcomer, false);
+  REQUIRE(parts.table.find_name("node3") != nullptr);
+  CHECK(parts.table.find_name("node3")->id == node_id(77));
+  CHECK(parts.table.find(node_id(3))->displaced);
+  CHECK(status_of(parts, 3) == Status::kAlive);  // until it is found dead
+}
+
+TEST_CASE("the later boot holds a contested name whatever the order of arrival") {
+  const bool later_first = GENERATE(true, false);
+  Parts parts;
+  proto::MemberRecord early = member_record(1, Incarnation::at(5, 0));
+  proto::MemberRecord late = member_record(2, Incarnation::at(6, 0));
+  early.set_name("same");
+  late.set_name("same");
+  parts.members.apply(later_first ? late : early, false);
+  parts.members.apply(later_first ? early : late, false);
+  CHECK(parts.table.find_name("same")->id == node_id(2));
+  CHECK(parts.table.find_name(parts.table.find(node_id(1))->display_name())->id == node_id(1));
+}
+
+TEST_CASE("a newcomer at a known address retires who was there before") {
+  Parts parts;
+  fill(parts, 5);
+  proto::MemberRecord newcomer = member_record(3, Incarnation::at(2, 0));
+  newcomer.set_id(std::string(node_id(88).wire()));
+  parts.members.apply(newcomer, false);
+  CHECK(status_of(parts, 3) == Status::kLeft);
+  CHECK(parts.table.find_name("node3")->id == node_id(88));
+}
+
+TEST_CASE("force-leave turns failed into left and an alive member refutes") {
+  Parts parts;
+  fill(parts, 3);
+  parts.members.accuse(node_id(1), at(5), {{node_id(0), node_id(2)}, true, false, false});
+  parts.members.heard_from_someone();
+  parts.run_for(1s);
+  REQUIRE(status_of(parts, 1) == Status::kFailed);
+  CHECK(parts.members.force_leave("node1", false).has_value());
+  CHECK(status_of(parts, 1) == Status::kLeft);
+  CHECK(parts.members.force_leave("node2", false).has_value());
+  CHECK(parts.table.find(node_id(2))->leaving);
+  CHECK(parts.members.apply(member_record(2, at(6)), false) == Verdict::kFresh);
+  CHECK_FALSE(parts.table.find(node_id(2))->leaving);
+  CHECK_FALSE(parts.members.force_leave("nobody", false).has_value());
+  CHECK(parts.members.force_leave("node1", true).has_value());
+  CHECK(parts.table.find(node_id(1)) == nullptr);
+}
+
+TEST_CASE("gone members are reaped after their time") {
+  Parts parts;
+  fill(parts, 3);
+  parts.members.apply(member_record(1, at(6), proto::MEMBER_LEFT), false);
+  parts.take<MemberEvent>();
+  parts.run_for(24h - 1s);
+  CHECK(parts.table.find(node_id(1)) != nullptr);
+  parts.run_for(2s);
+  CHECK(parts.table.find(node_id(1)) == nullptr);
+  const auto events = parts.take<MemberEvent>();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].change == MemberChange::kReap);
+}
+
+TEST_CASE("malformed descriptions change nothing") {
+  Parts parts;
+  fill(parts, 1);
+  proto::MemberRecord record = member_record(9, at(1));
+  record.set_name("a\nb");
+  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  record = member_record(9, at(1));
+  record.set_address("12345");
+  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  record = member_record(9, at(1));
+  record.set_id("short");
+  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  CHECK(parts.table.size() == 1);
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/gossip/broadcast_tree.h"
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "test/catch.h"
+#include "test/unit/membership/fixture.h"
+
+using namespace std::chrono_literals;
+namespace proto = starling::proto;
+using namespace starling::membership;  // NOLINT(google-build-using-namespace)
+using test::address_of;
+using test::node_id;
+using test::Parts;
+
+namespace {
+
+/// Trees of `count` nodes that all know each other, with instant delivery.
+struct Forest {
+  explicit Forest(uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      nodes.push_back(std::make_unique<Parts>());
+      nodes[i]->context.identity = test::identity_of(i);
+      nodes[i]->context.random = Random(i + 1);
+      for (uint32_t j = 0; j < count; ++j) {
+        if (i != j) nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), false);
+      }
+      nodes[i]->context.actions.clear();
+      number[address_of(i)] = i;
+    }
+  }
+
+  /// Delivers everything until nothing is under way; packets to `dead` vanish.
+  void settle(const std::set<uint32_t>& dead = {}) {
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (uint32_t i = 0; i < nodes.size(); ++i) {
+        for (auto& [to, packet] : nodes[i]->sent()) {
+          moved = true;
+          const uint32_t target = number.at(to);
+          payloads += static_cast<size_t>(packet.pushes_size());
+          if (dead.contains(target) || dead.contains(i)) continue;
+          for (const proto::Push& push : packet.pushes()) {
+            const bool fresh = heard.insert(target).second;
+            nodes[target]->tree.receive(address_of(i), node_id(i), push,
+                                        fresh ? Verdict::kFresh : Verdict::kKnown, node_id(0));
+          }
+          for (const uint32_t hop : packet.push_acks()) nodes[target]->tree.acknowledged(hop);
+        }
+      }
+    }
+  }
+
+  /// Lets timers fire until all are done.
+  void settle_with_time(const std::set<uint32_t>& dead) {
+    for (int i = 0; i < 200; ++i) {
+      settle(dead);
+      for (auto& node : nodes) {
+        node->context.now += 50ms;
+        node->tree.advance();
+      }
+    }
+  }
+
+  std::vector<std::unique_ptr<Parts>> nodes;
+  std::map<Address, uint32_t> number;
+  std::set<uint32_t> heard{0};
+  size_t payloads = 0;
+};
+
+proto::Record record() {
+  proto::Record made;
+  made.set_kind(proto::RECORD_USER_EVENT);
+  made.set_key("key");
+  made.set_payload("payload");
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("the tree reaches everyone with about one payload each") {
+  const uint32_t count = GENERATE(2, 20, 33, 34, 100, 200);
+  CAPTURE(count);
+  Forest forest(count);
+  forest.nodes[0]->tree.publish(record(), node_id(0));
+  forest.settle();
+  CHECK(forest.heard.size() == count);
+  CHECK(forest.payloads >= count - 1);
+  CHECK(forest.payloads <= count + count / 6);
+  for (const auto& node : forest.nodes) CHECK(node->tree.pending() == 0);
+}
+
+TEST_CASE("a silent representative is replaced by another of its range") {
+  Forest forest(150);
+  std::set<uint32_t> dead;
+  for (uint32_t i = 1; i < 150; i += 10) dead.insert(i);
+  forest.nodes[0]->tree.publish(record(), node_id(0));
+  forest.settle_with_time(dead);
+  CHECK(forest.heard.size() == 150 - dead.size());
+  for (const auto& node : forest.nodes) CHECK(node->tree.pending() == 0);
+}
+
+TEST_CASE("a range is covered once however often it is asked for") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  proto::Push push;
+  *push.mutable_record() = record();
+  push.set_range_begin(0);
+  push.set_range_end(UINT64_MAX);
+  push.set_hop(9);
+  node.tree.receive(address_of(1), node_id(1), push, Verdict::kFresh, node_id(0));
+  size_t pushes = 0;
+  for (const auto& [to, packet] : node.sent()) pushes += static_cast<size_t>(packet.pushes_size());
+  CHECK(pushes == 8);
+  node.tree.receive(address_of(1), node_id(1), push, Verdict::kKnown, node_id(0));
+  const auto again = node.sent();
+  REQUIRE(again.size() == 1);  // only the acknowledgement
+  CHECK(again[0].second.pushes_size() == 0);
+  REQUIRE(again[0].second.push_acks_size() == 1);
+  CHECK(again[0].second.push_acks(0) == 9);
+}
+
+TEST_CASE("a stale record is acknowledged and goes no further") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  proto::Push push;
+  *push.mutable_record() = record();
+  push.set_range_end(UINT64_MAX);
+  node.tree.receive(address_of(1), node_id(1), push, Verdict::kStale, node_id(0));
+  const auto packets = node.sent();
+  REQUIRE(packets.size() == 1);
+  CHECK(packets[0].second.push_acks_size() == 1);
+  CHECK(node.tree.pending() == 0);
+}
