@@ -71,7 +71,7 @@ std::optional<Duration> Checker::event_spread(const membership::MessageId& id) c
   const EventOutcome& event = events_.at(id);
   Duration spread{};
   for (NodeIndex node = 0; node < event.expected.size(); ++node) {
-    if (event.expected[node] == 0) continue;
+    if (event.expected[node] == 0 || !world_.usable(node)) continue;
     const EventOutcome::Delivery& delivery = event.deliveries[node];
     if (delivery.line != event.expected[node]) return std::nullopt;
     spread = std::max(spread, delivery.first - event.sent);

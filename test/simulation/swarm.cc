@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <span>
+#include <tuple>
 
 namespace starling::simulation {
 
@@ -137,8 +137,9 @@ Scenario Draw::run() {
   pauses();
   crashes();
   commands();
-  std::stable_sort(scenario_.steps.begin(), scenario_.steps.end(),
-                   [](const Step& a, const Step& b) { return a.at < b.at; });
+  std::sort(scenario_.steps.begin(), scenario_.steps.end(), [](const Step& a, const Step& b) {
+    return std::tie(a.at, a.kind, a.nodes) < std::tie(b.at, b.kind, b.nodes);
+  });
   return std::move(scenario_);
 }
 

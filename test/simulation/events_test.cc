@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// User events: everywhere, once, unchanged.
+#include <numeric>
+
+#include "test/simulation/cluster.h"
+
+namespace starling::simulation {
+namespace {
+
+TEST_CASE("an event reaches two hundred members in milliseconds") {
+  Cluster cluster(seeded(40));
+  cluster.boot(200);
+  std::vector<double> spreads;
+  const uint64_t before = cluster.world.statistics().datagrams_sent;
+  const TimePoint begin = cluster.world.now();
+  for (int i = 0; i < 20; ++i) {
+    const auto sender = static_cast<NodeIndex>(cluster.world.random().below(200));
+    const auto id = cluster.world.send_event(sender, "deploy", "v" + std::to_string(i));
+    REQUIRE(id);
+    cluster.world.run_for(1s);
+    const auto spread = cluster.checker.event_spread(*id);
+    REQUIRE(spread);
+    spreads.push_back(seconds(*spread) * 1000);
+  }
+  const double packets = static_cast<double>(cluster.world.statistics().datagrams_sent - before) /
+                         200 / seconds(cluster.world.now() - begin);
+  INFO("last member after p50 " << percentile(spreads, 0.5) << " ms max " << percentile(spreads, 1)
+                                << " ms; " << packets << " packets a second and member");
+  CHECK(percentile(spreads, 0.5) < 5);
+  CHECK(percentile(spreads, 1) < 20);
+  cluster.settle(5s);
+}
+
+TEST_CASE("bursts from several origins under loss") {
+  const double loss = GENERATE(0.0, 0.1, 0.2);
+  WorldOptions options = seeded(41);
+  Cluster cluster(options);
+  cluster.boot(60);
+  cluster.world.change_links([&](Network& network) {
+    network.model().loss = loss;
+    network.model().duplication = 0.1;
+    network.model().reordering = 0.1;
+  });
+  for (int i = 0; i < 200; ++i) {
+    REQUIRE(cluster.world.send_event(static_cast<NodeIndex>(i % 5 * 7), "burst",
+                                     std::string(300, static_cast<char>('a' + i % 26))));
+    if (i % 10 == 9) cluster.world.run_for(20ms);
+  }
+  const Duration took = cluster.settle(20s);
+  INFO("loss " << loss << ": agreed after " << seconds(took) << " s, peak "
+               << cluster.checker.packets_per_second_max() << " packets a second");
+  for (NodeIndex node = 0; node < 60; ++node) CHECK(cluster.events.handled["burst"][node] == 200);
+}
+
+TEST_CASE("events sent in a partition arrive after it heals") {
+  Cluster cluster(seeded(42));
+  cluster.boot(40);
+  std::vector<NodeIndex> island(15);
+  std::iota(island.begin(), island.end(), 0U);
+  cluster.world.partition({island});
+  cluster.world.run_for(20s);
+  REQUIRE(cluster.world.send_event(3, "from-island", "a"));
+  REQUIRE(cluster.world.send_event(30, "from-mainland", "b"));
+  cluster.world.run_for(10s);
+  CHECK(cluster.events.handled["from-island"].size() == 15);
+  CHECK(cluster.events.handled["from-mainland"].size() == 25);
+  cluster.world.heal();
+  cluster.settle(60s);
+  CHECK(cluster.events.handled["from-island"].size() == 40);
+  CHECK(cluster.events.handled["from-mainland"].size() == 40);
+}
+
+TEST_CASE("who was down hears the events of that time once") {
+  Cluster cluster(seeded(43));
+  cluster.boot(30);
+  REQUIRE(cluster.world.send_event(1, "before", "x"));
+  cluster.world.run_for(1s);
+  cluster.world.crash(9);
+  cluster.world.run_for(10s);
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE(cluster.world.send_event(static_cast<NodeIndex>(i), "meanwhile", std::to_string(i)));
+  }
+  cluster.world.run_for(5s);
+  cluster.world.restart(9);
+  cluster.settle(30s);
+  CHECK(cluster.events.handled["before"][9] == 1);
+  CHECK(cluster.events.handled["meanwhile"][9] == 5);
+}
+
+TEST_CASE("an origin that crashes at once has told the others or nobody") {
+  for (uint64_t seed = 50; seed < 60; ++seed) {
+    Cluster cluster(seeded(seed));
+    cluster.boot(40);
+    REQUIRE(cluster.world.send_event(9, "last words", "x"));
+    cluster.world.run_for(Duration(static_cast<int64_t>(cluster.world.random().below(1'000'000))));
+    cluster.world.crash(9, StopKind::kHostDown);
+    cluster.settle(30s);
+    const size_t heard = cluster.events.handled["last words"].size();
+    INFO(heard << " of 40 heard it");
+    CHECK((heard == 1 || heard == 40));
+  }
+}
+
+TEST_CASE("restarts under events deliver nothing twice") {
+  Cluster cluster(seeded(44));
+  cluster.boot(20);
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE(cluster.world.send_event(static_cast<NodeIndex>(i % 5), "steady", std::to_string(i)));
+    cluster.world.run_for(
+        Duration(static_cast<int64_t>(cluster.world.random().below(200'000'000))));
+    if (i % 5 == 0) {
+      cluster.world.crash(9);
+      cluster.world.run_for(
+          Duration(static_cast<int64_t>(cluster.world.random().below(500'000'000))));
+      cluster.world.restart(9);
+    }
+  }
+  cluster.settle(30s);
+  CHECK(cluster.events.handled["steady"][9] == 100);
+}
+
+TEST_CASE("who joins with replay gets the past and who joins without does not") {
+  Cluster cluster(seeded(45));
+  cluster.boot(20);
+  for (int i = 0; i < 5; ++i) REQUIRE(cluster.world.send_event(1, "past", std::to_string(i)));
+  cluster.world.run_for(2s);
+  const NodeIndex with = cluster.world.add_node();
+  const NodeIndex without = cluster.world.add_node();
+  cluster.world.join(with, {0}, true);
+  cluster.world.join(without, {0}, false);
+  cluster.settle(20s);
+  CHECK(cluster.events.handled["past"][with] == 5);
+  CHECK(cluster.events.handled["past"][without] == 0);
+  REQUIRE(cluster.world.send_event(1, "present", "x"));
+  cluster.world.run_for(2s);
+  CHECK(cluster.events.handled["present"][with] == 1);
+  CHECK(cluster.events.handled["present"][without] == 1);
+  cluster.settle(10s);
+}
+
+TEST_CASE("what is too large or has no name is refused") {
+  Cluster cluster(seeded(46));
+  cluster.boot(3);
+  CHECK_FALSE(cluster.world.send_event(0, "big", std::string(600, 'x')));
+  CHECK_FALSE(cluster.world.send_event(0, "", "x"));
+  CHECK(cluster.world.send_event(0, "fits", std::string(500, 'x')));
+  cluster.settle(10s);
+}
+
+}  // namespace
+}  // namespace starling::simulation

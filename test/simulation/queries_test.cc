@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Queries: everyone addressed answers once, and the asker waits no longer than it must.
+#include "test/simulation/cluster.h"
+
+namespace starling::simulation {
+namespace {
+
+using membership::QueryOptions;
+using membership::ReplyKind;
+
+QueryOptions ask(std::string payload) {
+  QueryOptions query;
+  query.name = "status";
+  query.payload = std::move(payload);
+  return query;
+}
+
+std::optional<HandlerResult> answer_after(Duration delay, std::string payload,
+                                          ReplyKind kind = ReplyKind::kResponse) {
+  membership::Answer answer;
+  answer.kind = kind;
+  answer.payload = std::move(payload);
+  return HandlerResult{delay, std::move(answer)};
+}
+
+TEST_CASE("all answer and the query ends early on a calm network") {
+  Cluster cluster(seeded(60));
+  cluster.boot(100);
+  for (int i = 0; i < 5; ++i) {
+    const auto query = cluster.world.send_query(static_cast<NodeIndex>(i * 13), ask("now"));
+    REQUIRE(query);
+    CHECK(query->addressed == 100);
+    cluster.world.run_for(query->timeout + 1s);
+    CHECK(cluster.checker.query_shortcoming(query->id).empty());
+    const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+    INFO("ended after " << seconds(outcome.ended_at - outcome.started) << " s");
+    CHECK(outcome.ended_at - outcome.started < 200ms);
+    CHECK(outcome.final.at("node-42") == "node-42:now");
+    CHECK(outcome.acks.size() == 100);
+  }
+  cluster.settle(5s);
+}
+
+TEST_CASE("only those that the filters name answer") {
+  Cluster cluster(seeded(61));
+  cluster.boot(30);
+  for (NodeIndex node = 0; node < 30; ++node) {
+    REQUIRE(cluster.world.set_tags(node, {{"role", node % 3 == 0 ? "web" : "db"}}));
+  }
+  cluster.world.run_for(5s);
+  QueryOptions query = ask("x");
+  query.tags = {{"role", "^we"}};
+  const auto by_tag = cluster.world.send_query(1, query);
+  query.nodes = {"node-3", "node-4", "node-6"};
+  const auto by_both = cluster.world.send_query(1, query);
+  REQUIRE(by_tag);
+  REQUIRE(by_both);
+  CHECK(by_tag->addressed == 10);
+  CHECK(by_both->addressed == 2);
+  cluster.world.run_for(10s);
+  CHECK(cluster.checker.query_shortcoming(by_tag->id).empty());
+  CHECK(cluster.checker.query_shortcoming(by_both->id).empty());
+  const QueryOutcome& outcome = cluster.checker.queries().at(by_both->id);
+  CHECK(outcome.final.contains("node-3"));
+  CHECK(outcome.final.contains("node-6"));
+  cluster.settle(5s);
+}
+
+TEST_CASE("queries under loss are answered by all") {
+  const double loss = GENERATE(0.05, 0.1, 0.2);
+  Cluster cluster(seeded(62));
+  cluster.boot(60);
+  cluster.world.change_links([&](Network& network) { network.model().loss = loss; });
+  for (int i = 0; i < 5; ++i) {
+    const auto query = cluster.world.send_query(static_cast<NodeIndex>(i * 7), ask("x"));
+    REQUIRE(query);
+    cluster.world.run_for(query->timeout + 1s);
+    INFO("loss " << loss);
+    CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  }
+  cluster.settle(20s);
+}
+
+TEST_CASE("who fails or has nothing to say says so") {
+  Cluster cluster(seeded(63));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    if (node == 1) return answer_after(5ms, "stderr", ReplyKind::kFailed);
+    if (node == 2) return answer_after(5ms, "", ReplyKind::kNoAnswer);
+    if (node == 3) return answer_after(5ms, "", ReplyKind::kBusy);
+    return answer_after(5ms, "fine");
+  });
+  cluster.boot(10);
+  const auto query = cluster.world.send_query(0, ask("x"));
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.kinds.at("node-1") == ReplyKind::kFailed);
+  CHECK(outcome.kinds.at("node-2") == ReplyKind::kNoAnswer);
+  CHECK(outcome.kinds.at("node-3") == ReplyKind::kBusy);
+  CHECK(outcome.kinds.at("node-4") == ReplyKind::kResponse);
+  cluster.settle(5s);
+}
+
+TEST_CASE("a query ends at its deadline and names who was silent") {
+  Cluster cluster(seeded(64));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    if (node == 4) return std::optional<HandlerResult>();
+    return answer_after(1ms, "fine");
+  });
+  cluster.boot(10);
+  const auto query = cluster.world.send_query(0, ask("x"));
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.ended);
+  CHECK(outcome.timed_out);
+  CHECK(outcome.silent == std::vector<std::string>{"node-4"});
+  CHECK(outcome.kinds.size() == 9);
+  cluster.settle(5s);
+}
+
+TEST_CASE("an answer of one mebibyte comes over a stream") {
+  Cluster cluster(seeded(65));
+  const std::string large(1U << 20, 'z');
+  cluster.world.set_query_handler([&](World&, NodeIndex node, const membership::QueryArrived&) {
+    return answer_after(1ms, node == 3 ? large : "small");
+  });
+  cluster.boot(10);
+  const auto query = cluster.world.send_query(0, ask("x"));
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  CHECK(cluster.checker.queries().at(query->id).final.at("node-3") == large);
+  cluster.settle(5s);
+}
+
+TEST_CASE("an answer over the limit is told to the asker") {
+  Cluster cluster(seeded(66));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    return answer_after(1ms, node == 3 ? std::string((1U << 20) + 1, 'z') : "small");
+  });
+  cluster.boot(10);
+  const auto query = cluster.world.send_query(0, ask("x"));
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  CHECK(cluster.checker.queries().at(query->id).kinds.at("node-3") == ReplyKind::kTooLarge);
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  cluster.settle(5s);
+}
+
+TEST_CASE("an answer goes through others when the direct link is cut") {
+  const size_t size = GENERATE(size_t{10}, size_t{200'000});
+  Cluster cluster(seeded(67));
+  cluster.world.set_query_handler([&](World&, NodeIndex, const membership::QueryArrived&) {
+    return answer_after(1ms, std::string(size, 'x'));
+  });
+  cluster.boot(20);
+  cluster.world.change_links([](Network& network) {
+    network.cut(0, 7);
+    network.cut(7, 0);
+  });
+  cluster.world.run_for(5s);
+  QueryOptions options = ask("x");
+  options.timeout = 20s;
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  INFO(size << " bytes");
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  CHECK(cluster.checker.queries().at(query->id).final["node-7"].size() == size);
+  cluster.settle(10s);
+}
+
+TEST_CASE("a cancelled query is heard of no more") {
+  Cluster cluster(seeded(68));
+  cluster.boot(10);
+  const auto query = cluster.world.send_query(0, ask("x"));
+  REQUIRE(query);
+  cluster.world.cancel_query(0, query->id);
+  cluster.world.run_for(query->timeout + 1s);
+  CHECK_FALSE(cluster.checker.queries().at(query->id).ended);
+  cluster.settle(5s);
+}
+
+}  // namespace
+}  // namespace starling::simulation
