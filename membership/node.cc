@@ -31,6 +31,7 @@ namespace {
 // Being called this much later than asked counts as a stall of this process.
 constexpr Duration kStallLeast = 100ms;
 constexpr size_t kRejoinAtOnce = 3;
+constexpr Duration kLongestRejoinWait = 5min;
 
 }  // namespace
 
@@ -74,6 +75,7 @@ struct Node::Parts {
   bool stalled_checked = false;
   std::vector<Restored::KnownMember> to_rejoin;
   TimePoint rejoin_at = kNever;
+  Duration rejoin_wait{0};
   TimePoint leave_by = kNever;
   bool left_told = false;
   size_t actions_seen = 0;
@@ -151,12 +153,26 @@ TimePoint Node::Parts::next_deadline() const {
 
 void Node::Parts::rejoin() {
   rejoin_at = kNever;
-  if (table.up_count() > 0 || to_rejoin.empty()) return;
-  for (size_t i = 0; i < kRejoinAtOnce && !to_rejoin.empty(); ++i) {
-    const size_t pick = context.random.below(to_rejoin.size());
-    sync.rejoin(to_rejoin[pick].address);
+  std::erase_if(to_rejoin, [this](const Restored::KnownMember& known) {
+    return table.find(known.id) != nullptr;
+  });
+  if (to_rejoin.empty() || members.leaving()) return;
+  rejoin_wait =
+      std::clamp<Duration>(2 * rejoin_wait, context.options.probe_interval * 2, kLongestRejoinWait);
+  rejoin_at = context.now + rejoin_wait;
+  if (table.up_count() > 0) {
+    // Back in a cluster, but these are not in it: perhaps the other side of a partition. A ping's
+    // acknowledgement shows their fingerprints, and synchronisation does the rest.
+    const Restored::KnownMember& known = to_rejoin[context.random.below(to_rejoin.size())];
+    proto::Ping ping;
+    ping.set_target(std::string(known.id.wire()));
+    ping.set_sender_incarnation(members.incarnation().value);
+    outbox.ping(known.address, ping);
+    return;
   }
-  rejoin_at = context.now + context.options.probe_interval * 2;
+  for (const Restored::KnownMember& known : context.random.sample(to_rejoin, kRejoinAtOnce)) {
+    sync.rejoin(known.address);
+  }
 }
 
 void Node::Parts::check_leave() {

@@ -47,27 +47,27 @@ Verdict Members::apply(const proto::Record& record) {
   return apply(member, false);
 }
 
-Verdict Members::apply(const proto::MemberRecord& record, bool learn_gone) {
+Verdict Members::apply(const proto::MemberRecord& record, bool newcomer) {
   const auto id = NodeId::from_wire(record.id());
   if (!id) return Verdict::kInvalid;
   context_.member_clock.witness(record.ltime());
   if (*id == context_.identity.id) return about_self(record);
   switch (record.status()) {
     case proto::MEMBER_ALIVE:
-      return apply_alive(record, *id);
+      return apply_alive(record, *id, newcomer);
     case proto::MEMBER_LEFT:
-      return apply_left(record, *id, learn_gone);
+      return apply_left(record, *id, newcomer);
     case proto::MEMBER_LEAVING:
       return apply_leaving(record, *id);
     case proto::MEMBER_SUSPECT:
     case proto::MEMBER_FAILED:
-      return apply_accusation(record, *id, learn_gone);
+      return apply_accusation(record, *id, newcomer);
     default:
       return Verdict::kInvalid;
   }
 }
 
-Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id) {
+Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id, bool newcomer) {
   if (!valid_description(record)) return Verdict::kInvalid;
   const Incarnation incarnation{record.incarnation()};
   Entry* entry = table_.find(id);
@@ -104,7 +104,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   } else if (changed) {
     announce(MemberChange::kUpdate, *entry);
   }
-  piggyback_.add(id, transmissions());
+  if (!newcomer) piggyback_.add(id, transmissions());
   return Verdict::kFresh;
 }
 
@@ -126,11 +126,11 @@ bool Members::describe_into(Entry& entry, const proto::MemberRecord& record) {
   return changed;
 }
 
-Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id, bool learn_gone) {
+Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id, bool newcomer) {
   const Incarnation incarnation{record.incarnation()};
   Entry* entry = table_.find(id);
   if (entry == nullptr) {
-    if (learn_gone && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
+    if (newcomer && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
     return Verdict::kStale;
   }
   if (incarnation < entry->incarnation) return Verdict::kStale;
@@ -156,11 +156,11 @@ Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& 
 }
 
 Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeId& id,
-                                  bool learn_gone) {
+                                  bool newcomer) {
   const bool declared = record.status() == proto::MEMBER_FAILED;
   Entry* entry = table_.find(id);
   if (entry == nullptr) {
-    if (declared && learn_gone) learn_gone_member(record, id, Status::kFailed);
+    if (declared && newcomer) learn_gone_member(record, id, Status::kFailed);
     return Verdict::kStale;
   }
   const Incarnation incarnation{record.incarnation()};

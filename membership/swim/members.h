@@ -46,9 +46,9 @@ class Members {
   /// Announces this node locally (member-join of itself).
   void start();
 
-  /// Merges a statement. With `learn_gone`, unknown members that failed or left are added too (a
-  /// newcomer takes the whole list).
-  Verdict apply(const proto::MemberRecord& record, bool learn_gone);
+  /// Merges a statement. With `newcomer`, this node is being shown the whole list: unknown members
+  /// that failed or left are added too, and nothing of it is news to anybody else.
+  Verdict apply(const proto::MemberRecord& record, bool newcomer);
   /// As apply(), for a record as gossip carries it.
   Verdict apply(const proto::Record& record);
 
@@ -85,9 +85,9 @@ class Members {
   std::function<void(const NodeId&)> probe_soon;
 
  private:
-  Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id);
-  Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, bool learn_gone);
-  Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, bool learn_gone);
+  Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
+  Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
+  Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
   Verdict apply_leaving(const proto::MemberRecord& record, const NodeId& id);
   Verdict about_self(const proto::MemberRecord& record);
   void learn_gone_member(const proto::MemberRecord& record, const NodeId& id, Status status);

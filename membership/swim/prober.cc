@@ -168,6 +168,12 @@ void Prober::conclude(uint32_t sequence) {
   accusation.refused =
       hosts >= 2 || (accusation.self_refused && members_.up_count() < kConfirmFrom);
   members_.accuse(probe.target, probe.incarnation, accusation);
+  // The accused hears of it first.
+  const Entry* accused = table_.find(probe.target);
+  if (accused == nullptr || accused->status != Status::kSuspect) return;
+  if (auto record = members_.encode(probe.target)) {
+    outbox_.record(probe.address, std::move(*record));
+  }
 }
 
 void Prober::conclude_if_refused(uint32_t sequence) {
