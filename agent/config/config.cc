@@ -12,7 +12,7 @@
 #include "agent/config/text.h"
 #include "membership/limits.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -63,7 +63,7 @@ Result<void> settle_keys(Draft& draft) {
                                          draft.places["encrypt_key"] + "; keep one of them");
   }
   if (!draft.encrypt_key.empty()) {
-    auto key = decode_key(draft.encrypt_key);
+    auto key = check_key(draft.encrypt_key);
     if (!key) return fail(key.error().kind, draft.at("encrypt_key") + ": " + key.error().message);
     config.keys = {std::move(*key)};
   } else if (!config.keyring_file.empty()) {
@@ -107,17 +107,22 @@ Result<void> settle_paths(Draft& draft, const Environment& environment) {
 
 }  // namespace
 
+}  // namespace starling::agent::config
+
+namespace starling::agent {
+
 std::string Warning::to_string() const {
   return place.empty() ? text : place + ": " + text;
 }
 
 Result<Config> load_config(const std::vector<FlagValue>& flags, const Environment& environment) {
-  auto draft = read_sources(flags);
+  auto draft = config::read_sources(flags);
   if (!draft) return tl::unexpected(draft.error());
-  for (const auto& settle : {settle_keys, settle_tags, settle_protocol}) {
+  for (const auto& settle : {config::settle_keys, config::settle_tags, config::settle_protocol}) {
     if (auto settled = settle(*draft); !settled) return tl::unexpected(settled.error());
   }
-  for (const auto& settle : {settle_node_name, settle_paths, settle_network}) {
+  for (const auto& settle :
+       {config::settle_node_name, config::settle_paths, config::settle_network}) {
     if (auto settled = settle(*draft, environment); !settled) {
       return tl::unexpected(settled.error());
     }
@@ -131,20 +136,20 @@ Result<Config> reload(const Config& running, const Environment& environment) {
 
 std::vector<std::string> needs_restart(const Config& running, const Config& loaded) {
   std::vector<std::string> names;
-  for (const Key& key : config_keys()) {
+  for (const config::Key& key : config::config_keys()) {
     if (key.reloads) continue;
-    const bool differs = show_key(key, running) != show_key(key, loaded) ||
+    const bool differs = config::show_key(key, running) != config::show_key(key, loaded) ||
                          (key.name == "encrypt_key" && running.keys != loaded.keys);
     if (differs) names.emplace_back(key.name);
   }
   return names;
 }
 
-std::vector<std::pair<std::string, std::string>> config_values(const Config& config) {
+std::vector<std::pair<std::string, std::string>> config_values(const Config& from) {
   std::vector<std::pair<std::string, std::string>> values;
-  for (const Key& key : config_keys()) {
-    if (std::holds_alternative<IgnoredKey>(key.target) || key.name == "role") continue;
-    values.emplace_back(key.name, show_key(key, config));
+  for (const config::Key& key : config::config_keys()) {
+    if (std::holds_alternative<config::IgnoredKey>(key.target) || key.name == "role") continue;
+    values.emplace_back(key.name, config::show_key(key, from));
   }
   return values;
 }

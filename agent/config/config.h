@@ -27,9 +27,7 @@ namespace starling::agent {
 using membership::Duration;
 
 /// The port of gossip when none is named.
-inline constexpr uint16_t kDefaultPort = 7946;
-/// Bytes of a cluster key (XChaCha20-Poly1305).
-inline constexpr size_t kKeyBytes = 32;
+inline constexpr uint16_t kDefaultBindPort = 7946;
 
 enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
 
@@ -79,7 +77,8 @@ struct Config {
 
   // --- keys ---
   std::string keyring_file;
-  /// From encrypt_key or keyring_file, kKeyBytes raw bytes each; the first one seals. Empty: none.
+  /// From encrypt_key or keyring_file: base64 of 32 bytes each, checked, no key twice; the first
+  /// one seals. Empty: none.
   std::vector<std::string> keys;
 
   // --- state and control ---
@@ -100,7 +99,7 @@ struct Config {
 
   // --- handlers ---
   std::vector<HandlerConfig> event_handlers;
-  Duration handler_timeout = std::chrono::minutes(10);  ///< 0: none
+  Duration handler_timeout = std::chrono::minutes(10);  ///< 1 ms to a week
   unsigned handler_concurrency = 1;                     ///< runs of one handler at once
   unsigned max_running_handlers = 32;                   ///< runs of all handlers at once
   /// Coalescing of member and user events: longest wait, and the quiet time that ends it earlier. A

@@ -12,7 +12,7 @@
 
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -114,4 +114,4 @@ Result<std::vector<Address>> resolve(const Endpoint& endpoint) {
   return found;
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -11,7 +11,7 @@
 #include "membership/address.h"
 #include "proto/support/result.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 /// A host (name or IP without brackets; may be empty, as in ":7946") and a port.
 struct Endpoint {
@@ -28,4 +28,4 @@ Result<Endpoint> parse_endpoint(std::string_view text, uint16_t default_port);
 /// least one; blocking). An empty host is 0.0.0.0.
 Result<std::vector<membership::Address>> resolve(const Endpoint& endpoint);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -101,7 +101,7 @@ std::span<const FlagSpec> agent_flags() {
   return kFlags;
 }
 
-std::string_view key_of_flag(std::string_view flag) {
+std::string_view config::key_of_flag(std::string_view flag) {
   for (const FlagKey& each : kOtherNames) {
     if (each.flag == flag) return each.key;
   }
@@ -111,7 +111,7 @@ std::string_view key_of_flag(std::string_view flag) {
   return {};
 }
 
-std::string_view flag_of_key(std::string_view key) {
+std::string_view config::flag_of_key(std::string_view key) {
   if (key.empty()) return {};
   for (const FlagKey& each : kOtherNames) {
     if (each.key == key) return each.flag;
@@ -125,10 +125,10 @@ std::string_view flag_of_key(std::string_view key) {
 std::string_view nearest_flag(std::string_view name) {
   std::string key(name);
   std::replace(key.begin(), key.end(), '-', '_');
-  if (const std::string_view flag = flag_of_key(key); !flag.empty()) return flag;
+  if (const std::string_view flag = config::flag_of_key(key); !flag.empty()) return flag;
   std::vector<std::string_view> names;
   for (const FlagSpec& flag : kFlags) names.push_back(flag.name);
-  return nearest(name, names);
+  return config::nearest(name, names);
 }
 
 }  // namespace starling::agent

@@ -6,15 +6,13 @@
 
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
 constexpr std::array<std::string_view, 5> kHandlerKeys = {"filter", "command", "timeout",
                                                           "concurrency", "queue"};
 constexpr std::string_view kKey = "event_handlers";
-constexpr unsigned kMostRuns = 10'000;  // of one handler at once, and of waiting ones a million
-constexpr unsigned kMostWaiting = 1'000'000;
 
 Result<void> set_field(HandlerConfig& handler, const std::string& name, const Value& value) {
   if (name == "filter" || name == "command") {
@@ -24,7 +22,7 @@ Result<void> set_field(HandlerConfig& handler, const std::string& name, const Va
     return {};
   }
   if (name == "timeout") {
-    auto timeout = read_duration(value, name);
+    auto timeout = read_duration(value, name, kLeastTimeout, kMostTimeout);
     if (!timeout) return tl::unexpected(timeout.error());
     handler.timeout = *timeout;
     return {};
@@ -149,4 +147,4 @@ Result<void> set_role(Draft& draft, const Value& value) {
   return set_tag(draft, "role", *role, value);
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

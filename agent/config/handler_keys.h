@@ -7,7 +7,13 @@
 
 #include "agent/config/keys.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
+
+/// The handlers' own bounds (handlers/spec.h), which this library does not see.
+inline constexpr unsigned kMostRuns = 1024;       // at once
+inline constexpr unsigned kMostWaiting = 65'536;  // of one handler
+inline constexpr Duration kLeastTimeout = std::chrono::milliseconds(1);
+inline constexpr Duration kMostTimeout = std::chrono::hours(24 * 7);
 
 /// A list of "FILTER=COMMAND" strings or of maps {filter, command, timeout, concurrency, queue}.
 Result<void> set_event_handlers(Draft& draft, const Value& value);
@@ -20,4 +26,4 @@ std::string show_tags(const Config& config);
 /// Serf's older name for the tag "role".
 Result<void> set_role(Draft& draft, const Value& value);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -9,11 +9,13 @@
 #include "agent/config/handler_keys.h"
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
 using std::chrono::seconds;
+
+constexpr unsigned kMostUnsigned = 1'000'000;  // of anything that is counted
 
 constexpr std::string_view kNotYet = "not supported yet, ignored";
 constexpr std::string_view kNoRpc =
@@ -127,14 +129,14 @@ const std::array kKeys = {
     Key{"replay_on_join", &Config::replay_on_join},
     Key{"retry_join", &Config::retry_join},
     Key{"retry_interval", DurationKey{&Config::retry_interval, seconds(1)}},
-    Key{"retry_max_attempts", NumberKey{&Config::retry_max_attempts, 0}},
+    Key{"retry_max_attempts", NumberKey{&Config::retry_max_attempts, 0, kMostUnsigned}},
     Key{"rejoin_after_leave", &Config::rejoin_after_leave},
     Key{"leave_on_terminate", &Config::leave_on_terminate, true},
     Key{"skip_leave_on_interrupt", &Config::skip_leave_on_interrupt, true},
     Key{"event_handlers", CustomKey{set_event_handlers, show_event_handlers}, true},
-    Key{"handler_timeout", DurationKey{&Config::handler_timeout, seconds(0)}},
-    Key{"handler_concurrency", NumberKey{&Config::handler_concurrency, 1}},
-    Key{"max_running_handlers", NumberKey{&Config::max_running_handlers, 1}},
+    Key{"handler_timeout", DurationKey{&Config::handler_timeout, kLeastTimeout, kMostTimeout}},
+    Key{"handler_concurrency", NumberKey{&Config::handler_concurrency, 1, kMostRuns}},
+    Key{"max_running_handlers", NumberKey{&Config::max_running_handlers, 1, kMostRuns}},
     Key{"coalesce_period", DurationKey{&Config::coalesce_period, seconds(0)}},
     Key{"quiescent_period", DurationKey{&Config::quiescent_period, seconds(0)}},
     Key{"user_coalesce_period", DurationKey{&Config::user_coalesce_period, seconds(0)}},
@@ -198,7 +200,6 @@ const std::array kProtocolKeys = {
     Key{"query_timeout_base", OptionKey{&Options::query_timeout_base}},
 };
 
-constexpr uint64_t kMostUnsigned = 1'000'000;       // of anything that is counted
 constexpr uint64_t kMostBytes = uint64_t{1} << 32;  // of anything that is measured
 
 template <typename T>
@@ -253,7 +254,7 @@ struct Setter {
     return {};
   }
   Result<void> operator()(const DurationKey& key) const {
-    auto duration = read_duration(value, name);
+    auto duration = read_duration(value, name, Duration::zero(), key.most);
     if (!duration) return tl::unexpected(duration.error());
     if (*duration < key.floor) {
       draft.config.warnings.push_back(
@@ -264,7 +265,7 @@ struct Setter {
     return {};
   }
   Result<void> operator()(const NumberKey& key) const {
-    const auto number = read_number(value, name, key.least, kMostUnsigned);
+    const auto number = read_number(value, name, key.least, key.most);
     if (!number) return tl::unexpected(number.error());
     draft.config.*key.member = static_cast<unsigned>(*number);
     return {};
@@ -399,4 +400,4 @@ std::string show_key(const Key& key, const Config& config) {
   return std::visit(Shower{config}, key.target);
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "agent/config/config.h"
+#include "agent/config/text.h"
 #include "agent/config/value.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 /// A Config being put together, and what can only be settled when all sources are read.
 struct Draft {
@@ -37,10 +38,12 @@ using membership::Options;
 struct DurationKey {
   Duration Config::* member;
   Duration floor;  ///< smaller values are raised to it, with a warning
+  Duration most = kMaxDuration;
 };
 struct NumberKey {
   unsigned Config::* member;
   unsigned least;
+  unsigned most;
 };
 /// Text that is understood when all sources are read.
 struct TextKey {
@@ -90,9 +93,10 @@ Result<std::string> read_string(const Value& value, std::string_view key);
 Result<bool> read_bool(const Value& value, std::string_view key);
 Result<uint64_t> read_number(const Value& value, std::string_view key, uint64_t least,
                              uint64_t most);
-Result<Duration> read_duration(const Value& value, std::string_view key);
-/// A list of addresses as parse_endpoint() takes them, with a host; null is an empty one. A flag's
-/// text is a list of one.
+Result<Duration> read_duration(const Value& value, std::string_view key,
+                               Duration least = Duration::zero(), Duration most = kMaxDuration);
+/// A list of addresses as parse_endpoint() takes them, with a host and perhaps "name/" before it;
+/// null is an empty one. A flag's text is a list of one.
 Result<std::vector<std::string>> read_addresses(const Value& value, std::string_view key);
 
 /// The error for an unknown `entry` of a map that knows `names`; `extra` is put before "did you
@@ -100,4 +104,4 @@ Result<std::vector<std::string>> read_addresses(const Value& value, std::string_
 tl::unexpected<Error> unknown_key(const ValueEntry& entry, std::span<const std::string_view> names,
                                   const std::string& extra);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -6,7 +6,7 @@
 #include "agent/config/endpoint.h"
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -105,7 +105,7 @@ Result<void> settle_network(Draft& draft, const Environment& environment) {
            "'starling keygen' and give it with encrypt_key (-encrypt)"});
     }
   }
-  auto bound = settle_address(draft, "bind", bind, kDefaultPort);
+  auto bound = settle_address(draft, "bind", bind, kDefaultBindPort);
   if (!bound) return tl::unexpected(bound.error());
   config.bind = *bound;
   if (auto settled = settle_interface(draft, environment); !settled) return settled;
@@ -121,27 +121,33 @@ Result<void> settle_network(Draft& draft, const Environment& environment) {
   return check_exposure(draft);
 }
 
-Result<Address> advertise_address(const Config& config, uint16_t bound_port,
-                                  const Environment& environment) {
-  if (config.advertise) {
-    const uint16_t port = config.advertise->port();
-    return Address(config.advertise->ip(), port == 0 ? bound_port : port);
+}  // namespace starling::agent::config
+
+namespace starling::agent {
+
+Result<membership::Address> advertise_address(const Config& from, uint16_t bound_port,
+                                              const Environment& environment) {
+  if (from.advertise) {
+    const uint16_t port = from.advertise->port();
+    return membership::Address(from.advertise->ip(), port == 0 ? bound_port : port);
   }
-  if (!config.bind.is_unspecified()) return Address(config.bind.ip(), bound_port);
+  if (!from.bind.is_unspecified()) return membership::Address(from.bind.ip(), bound_port);
   // 0.0.0.0 hears IPv4 only; :: may hear both, and IPv4 is what most members can reach.
-  const auto interfaces = interfaces_of(environment);
+  using membership::Address;
+  const auto interfaces = config::interfaces_of(environment);
   for (const bool want_private : {true, false}) {
     for (const bool want_v4 : {true, false}) {
-      if (!want_v4 && config.bind.is_v4()) continue;
+      if (!want_v4 && from.bind.is_v4()) continue;
       for (const InterfaceAddress& each : interfaces) {
         const Address& address = each.address;
-        if (address.is_v4() != want_v4 || address.is_loopback() || is_link_local(address)) continue;
-        if (want_private && !is_private(address)) continue;
+        if (address.is_v4() != want_v4 || address.is_loopback() || config::is_link_local(address))
+          continue;
+        if (want_private && !config::is_private(address)) continue;
         return Address(address.ip(), bound_port);
       }
     }
   }
-  return fail(ErrorKind::kNotFound, "bound to " + config.bind.ip_string() +
+  return fail(ErrorKind::kNotFound, "bound to " + from.bind.ip_string() +
                                         ", but this host has no address that others could reach: "
                                         "name one with advertise (-advertise)");
 }

@@ -6,9 +6,9 @@
 
 #include "agent/config/keys.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 /// Sets config.bind and config.advertise; config.keys is known by now. May resolve names.
 Result<void> settle_network(Draft& draft, const Environment& environment);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

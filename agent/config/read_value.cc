@@ -5,7 +5,7 @@
 #include "agent/config/keys.h"
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -28,6 +28,12 @@ std::string found(const Value& value) {
 
 tl::unexpected<Error> wrong_type(const Value& value, std::string_view key, const char* wanted) {
   return key_error(value, key, "wants " + std::string(wanted) + ", not " + found(value));
+}
+
+/// Where the address starts in "name/host:port", which names the member as well.
+size_t name_end(std::string_view text) {
+  const size_t slash = text.find('/');
+  return slash == std::string_view::npos ? 0 : slash + 1;
 }
 
 }  // namespace
@@ -72,10 +78,16 @@ Result<uint64_t> read_number(const Value& value, std::string_view key, uint64_t 
   return wrong_type(value, key, wanted.c_str());
 }
 
-Result<Duration> read_duration(const Value& value, std::string_view key) {
+Result<Duration> read_duration(const Value& value, std::string_view key, Duration least,
+                               Duration most) {
   if (!value.is_scalar()) return wrong_type(value, key, "a duration like 10s, 1m30s or 500ms");
   auto duration = parse_duration(value.text);
   if (!duration) return key_error(value, key, duration.error().message);
+  if (*duration < least || *duration > most) {
+    return key_error(value, key,
+                     "wants " + format_duration(least) + " to " + format_duration(most) + ", not " +
+                         found(value));
+  }
   return duration;
 }
 
@@ -89,7 +101,8 @@ Result<std::vector<std::string>> read_addresses(const Value& value, std::string_
   for (const Value& item : flag ? std::span(&value, 1) : std::span(value.items)) {
     auto text = read_string(item, key);
     if (!text) return tl::unexpected(text.error());
-    const auto endpoint = parse_endpoint(*text, kDefaultPort);
+    const auto endpoint =
+        parse_endpoint(std::string_view(*text).substr(name_end(*text)), kDefaultBindPort);
     if (!endpoint) return key_error(item, key, endpoint.error().message);
     if (endpoint->host.empty()) return key_error(item, key, quoted(*text) + " names no host");
     list.push_back(std::move(*text));
@@ -108,4 +121,4 @@ tl::unexpected<Error> unknown_key(const ValueEntry& entry, std::span<const std::
   return fail(ErrorKind::kInvalid, text);
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -9,16 +9,17 @@
 #include "agent/config/keys.h"
 #include "agent/config/yaml_reader.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
-constexpr size_t kMostKeys = 64;
+constexpr size_t kKeyBytes = 32;
+constexpr size_t kMostKeys = 4;  // as the keyring (agent/net/keyring.h)
 constexpr std::string_view kRemedy = "make one with 'starling keygen'";
 
 }  // namespace
 
-Result<std::string> decode_key(std::string_view base64) {
+Result<std::string> check_key(std::string_view base64) {
   constexpr size_t kLongest = 1024;  // more than any key; sodium wants the room in advance
   std::string bytes(std::min(base64.size(), kLongest), '\0');
   size_t length = 0;
@@ -40,7 +41,12 @@ Result<std::string> decode_key(std::string_view base64) {
     return fail(ErrorKind::kInvalid, "the cluster key has " + std::to_string(length) +
                                          " bytes instead of 32: " + std::string(kRemedy));
   }
-  return bytes;
+  std::string text(sodium_base64_ENCODED_LEN(kKeyBytes, sodium_base64_VARIANT_ORIGINAL), '\0');
+  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<unsigned char*>(bytes.data()),
+                    kKeyBytes, sodium_base64_VARIANT_ORIGINAL);
+  text.pop_back();  // its terminator
+  sodium_memzero(bytes.data(), bytes.size());
+  return text;
 }
 
 Result<std::vector<std::string>> load_keyring_file(const std::string& path) {
@@ -57,11 +63,11 @@ Result<std::vector<std::string>> load_keyring_file(const std::string& path) {
   std::vector<std::string> keys;
   for (const Value& item : root->items) {
     if (!item.is_scalar()) return fail(ErrorKind::kInvalid, item.place + ": wants a base64 key");
-    auto key = decode_key(item.text);
+    auto key = check_key(item.text);
     if (!key) return fail(key.error().kind, item.place + ": " + key.error().message);
     if (std::find(keys.begin(), keys.end(), *key) == keys.end()) keys.push_back(std::move(*key));
   }
   return keys;
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

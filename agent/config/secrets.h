@@ -9,12 +9,12 @@
 
 #include "proto/support/result.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
-/// kKeyBytes raw bytes from base64, with surrounding white space. The error is without a place.
-Result<std::string> decode_key(std::string_view base64);
+/// Base64 of 32 bytes, white space removed. The error is without a place.
+Result<std::string> check_key(std::string_view base64);
 
 /// The keys of a JSON list of base64 strings (Serf's format), at least one; the first one seals.
 Result<std::vector<std::string>> load_keyring_file(const std::string& path);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -15,7 +15,7 @@
 #include "agent/config/text.h"
 #include "agent/config/yaml_reader.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -139,4 +139,4 @@ Result<Draft> read_sources(const std::vector<FlagValue>& flags) {
   return draft;
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

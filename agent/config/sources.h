@@ -8,9 +8,9 @@
 
 #include "agent/config/keys.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 /// All of `-config-file` and `-config-dir` in order, then all other flags in order.
 Result<Draft> read_sources(const std::vector<FlagValue>& flags);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -17,6 +17,13 @@
 
 namespace starling::agent {
 
+using config::json_string;
+using config::parse_yaml;
+using config::quoted;
+using config::read_config_file;
+using config::Value;
+using config::ValueEntry;
+
 namespace {
 
 tl::unexpected<Error> system_error(const std::string& what, const std::string& path) {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -218,4 +218,4 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
   return best;
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -14,7 +14,7 @@
 #include "membership/time.h"
 #include "proto/support/result.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 /// No duration of a configuration is longer: ten years of 365 days.
 inline constexpr membership::Duration kMaxDuration = std::chrono::hours(24 * 365 * 10);
@@ -46,4 +46,4 @@ std::string json_string(std::string_view text);
 /// the least is more than a third of the longer one's length.
 std::string_view nearest(std::string_view name, std::span<const std::string_view> names);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 struct ValueEntry;
 
@@ -38,4 +38,4 @@ struct ValueEntry {
   Value value;
 };
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

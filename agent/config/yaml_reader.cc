@@ -12,7 +12,7 @@
 
 #include "agent/config/text.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 namespace {
 
@@ -190,4 +190,4 @@ Result<Value> parse_yaml(std::string_view text, const std::string& name) {
   return builder.take();
 }
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config

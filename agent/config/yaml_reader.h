@@ -11,7 +11,7 @@
 #include "agent/config/value.h"
 #include "proto/support/result.h"
 
-namespace starling::agent {
+namespace starling::agent::config {
 
 inline constexpr size_t kMaxConfigBytes = 1U << 20;
 inline constexpr size_t kMaxConfigDepth = 16;
@@ -23,4 +23,4 @@ Result<Value> parse_yaml(std::string_view text, const std::string& name);
 /// At most kMaxConfigBytes of a file; kNotFound when it is not there.
 Result<std::string> read_config_file(const std::string& path);
 
-}  // namespace starling::agent
+}  // namespace starling::agent::config
