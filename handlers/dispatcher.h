@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Dispatcher: what this host does about events. It coalesces them, finds the handlers that match,
+// queues a job for each, runs the jobs as child processes, and makes one answer of those for a
+// query.
+//
+// Event-loop thread only; no call blocks or starts a process itself: that happens in later turns
+// of the loop, a few at a time. No hook is called after the Dispatcher is destroyed, and calls to
+// a continuation it gave away then do nothing. Destroying it kills what still runs; shutdown() is
+// the orderly way.
+//
+// Every queue is bounded: jobs per handler (HandlerLimits::queue), processes and bytes of waiting
+// events (DispatcherOptions), events being coalesced (coalesce.h), queries (kMaxQueries). What is
+// refused is counted in DispatcherStatistics and told to the hook `dropped`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "handlers/answer.h"
+#include "handlers/coalesce.h"
+#include "handlers/event.h"
+#include "handlers/process.h"
+#include "handlers/spec.h"
+
+namespace asio {
+class io_context;
+}
+
+namespace starling::handlers {
+
+/// One handler entry and one event. Together, `handler` and `event_id` name a job for ever.
+struct JobName {
+  /// "user:deploy=/etc/on.sh"; the second such entry of the configuration ends in "#2".
+  std::string handler;
+  std::string event_id;
+  std::string event;  ///< describe(): "user:deploy", for logs
+};
+
+enum class JobEnding : uint8_t {
+  kSucceeded,   ///< exit status 0
+  kFailed,      ///< another exit status, or killed by a signal
+  kTimedOut,    ///< killed after its time limit
+  kTerminated,  ///< ended because the agent stops
+  kNotStarted,  ///< the system had no process for it, or the agent stops
+};
+
+/// One run, for logs and records.
+struct JobReport {
+  JobName job;
+  JobEnding ending = JobEnding::kNotStarted;
+  int status = 0;          ///< exit status, or the signal
+  bool signalled = false;  ///< `status` is a signal
+  std::string error;       ///< "exit status 3", "killed by signal 9", "timed out after 10m"; or ""
+  Duration waited{};       ///< from the event until the run began
+  Duration duration{};     ///< of the run
+  std::string output;      ///< the end of its output, raw bytes
+  uint64_t output_bytes = 0;  ///< all that it printed
+};
+
+enum class DropReason : uint8_t {
+  kQueueFull,     ///< the handler's queue is full
+  kMemoryFull,    ///< waiting events hold too many bytes
+  kDeadlinePast,  ///< the query was over before the job's turn came
+  kStopping,      ///< the agent stops; an event that is kept may be dispatched again later
+};
+[[nodiscard]] std::string_view drop_reason_name(DropReason reason);
+
+/// All optional. A hook may dispatch further events, but not set handlers, shut down or destroy.
+struct DispatcherHooks {
+  /// Asked just before a job runs; `proceed(false)` skips it. `proceed` is called once, now or
+  /// later, from the loop. Whoever must not run a job twice writes it down here.
+  std::function<void(const JobName& job, std::function<void(bool)> proceed)> starting;
+  /// A job that was started, or could not be, has ended.
+  std::function<void(const JobReport& report)> finished;
+  std::function<void(const JobName& job, DropReason reason)> dropped;
+  /// This user event or query will start nothing more: each matching entry has begun, was skipped,
+  /// refused, or a newer event stands for it. Not told for what shutdown() leaves waiting. May be
+  /// called from within dispatch().
+  std::function<void(const std::string& event_id)> settled;
+};
+
+struct DispatcherOptions {
+  size_t max_running = 64;  ///< processes at once; a quarter of them for queries only
+  size_t max_queued_bytes = size_t{64} << 20;     ///< events that wait
+  size_t response_limit = size_t{1} << 20;        ///< bytes of an answer
+  Duration kill_grace = std::chrono::seconds(5);  ///< from SIGTERM to SIGKILL
+  CoalesceWindow member_window{std::chrono::milliseconds(250), std::chrono::seconds(3)};
+  CoalesceWindow user_window{std::chrono::seconds(1), std::chrono::seconds(3)};
+  /// "KEY=value" for every command, beside the agent's own environment.
+  std::vector<std::string> environment;
+  DispatcherHooks hooks;
+};
+
+struct DispatcherStatistics {
+  uint64_t started = 0;
+  uint64_t succeeded = 0;
+  uint64_t failed = 0;  ///< exit status not 0, or signal
+  uint64_t timed_out = 0;
+  uint64_t terminated = 0;   ///< by shutdown
+  uint64_t not_started = 0;  ///< no process to be had
+  uint64_t skipped = 0;      ///< by the hook `starting`
+  uint64_t dropped_queue_full = 0;
+  uint64_t dropped_memory_full = 0;
+  uint64_t dropped_deadline_past = 0;
+  uint64_t dropped_stopping = 0;
+  uint64_t superseded = 0;       ///< coalesced user events that a newer one replaced
+  uint64_t queries_refused = 0;  ///< more than kMaxQueries at once
+  size_t running = 0;
+  size_t waiting = 0;
+};
+
+struct HandlerStatus {
+  std::string handler;  ///< HandlerSpec::to_string()
+  size_t running = 0;
+  size_t waiting = 0;
+};
+
+class Dispatcher {
+ public:
+  /// Queries being answered at once.
+  static constexpr size_t kMaxQueries = 4096;
+
+  Dispatcher(asio::io_context& loop, DispatcherOptions options);
+  ~Dispatcher();
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+
+  /// From now on, these. What runs or waits keeps its command; a handler that stays the same, but
+  /// for its limits, keeps its queue.
+  void set_handlers(std::vector<HandlerSpec> specs);
+
+  /// A member or user event. `host` counts for all jobs that start from now on.
+  void dispatch(Event event, const Host& host);
+
+  /// `done` is called exactly once, later, from the loop, shortly before the query's deadline at
+  /// the latest (unless the Dispatcher is destroyed first).
+  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
+
+  /// Takes no more events, forgets what waits, ends what runs: SIGTERM, and SIGKILL after `grace`.
+  /// `done` is called from the loop when no child is left. Only once.
+  void shutdown(Duration grace, std::function<void()> done);
+
+  [[nodiscard]] DispatcherStatistics statistics() const;
+  /// The present handlers, in order.
+  [[nodiscard]] std::vector<HandlerStatus> handlers() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace starling::handlers

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inside of Dispatcher, for its own .cc files only: dispatcher.cc has the way from events to
+// processes, dispatcher_query.cc that of queries, and the clock and the end.
+#pragma once
+
+#include <asio.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "handlers/dispatcher.h"
+#include "handlers/schedule.h"
+
+namespace starling::handlers {
+
+class Dispatcher::Impl {
+ public:
+  Impl(asio::io_context& loop, DispatcherOptions options)
+      : loop_(loop),
+        options_(std::move(options)),
+        schedule_(options_.max_running),
+        member_coalescer_(options_.member_window),
+        user_coalescer_(options_.user_window),
+        timer_(loop),
+        shutdown_timer_(loop) {}
+
+  void set_handlers(std::vector<HandlerSpec> specs);
+  void dispatch(Event event, const Host& host);
+  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
+  void shutdown(Duration grace, std::function<void()> done);
+  [[nodiscard]] DispatcherStatistics statistics() const;
+  [[nodiscard]] std::vector<HandlerStatus> handlers() const;
+
+ private:
+  using EventKey = uint64_t;
+  using QueryKey = uint64_t;
+
+  struct Handler {
+    HandlerSpec spec;
+    std::vector<std::string> entry_names;  ///< one per filter
+  };
+  /// An event some of whose jobs have not begun.
+  struct Held {
+    Event event;
+    size_t bytes;
+    size_t jobs;
+  };
+  struct Job {
+    HandlerId handler;
+    JobName name;
+    EventKey event;  ///< in held_ until the job begins
+    TimePoint submitted;
+    Duration waited{};
+    Duration limit{};    ///< the time limit that it was started with
+    QueryKey query = 0;  ///< 0: not for a query
+    size_t entry = 0;    ///< of the query's collector
+    std::unique_ptr<Process> process;
+  };
+  struct Query {
+    AnswerCollector collector;
+    std::vector<JobId> jobs;  ///< by entry; 0: refused
+    TimePoint answer_by;
+    std::function<void(QueryOutcome)> done;
+  };
+  struct Match {
+    HandlerId handler;
+    size_t filter;
+  };
+
+  // --- events to jobs ---
+  void deliver(Coalesced coalesced);
+  void enqueue(Event event, QueryKey query, const std::vector<Match>& matches);
+  [[nodiscard]] std::vector<Match> match(const Event& event) const;
+  [[nodiscard]] std::optional<DropReason> admit(const Match& match, EventKey event, size_t bytes,
+                                                JobName name, QueryKey query, size_t entry);
+  void drop(const JobName& name, DropReason reason);
+  void settle(const Event& event);
+  void release_event(EventKey key);
+  [[nodiscard]] JobName job_name(const Match& match, const Event& event) const;
+
+  // --- jobs to processes ---
+  void pump_later();
+  void pump();
+  void begin(JobId id);
+  void proceed(JobId id, bool run);
+  void launch(JobId id, const Event& event);
+  void process_ended(JobId id, ProcessResult result);
+  void not_started(JobId id, std::string error);
+  void end_job(JobId id);
+  void count(const JobReport& report);
+
+  // --- queries ---
+  void answer_entry(QueryKey key, size_t entry, QueryOutcome outcome);
+  void finish_query(QueryKey key);
+  void out_of_time(QueryKey key);
+
+  // --- time and end ---
+  void arm_timer();
+  void timer_fired();
+  void check_stopped();
+  void forget_retired(HandlerId id);
+  /// `action`, later, unless this is gone by then.
+  template <typename Action>
+  void later(Action action);
+
+  asio::io_context& loop_;
+  const DispatcherOptions options_;
+  Schedule schedule_;
+  MemberCoalescer member_coalescer_;
+  UserCoalescer user_coalescer_;
+  asio::steady_timer timer_;
+  TimePoint timer_at_ = kNever;
+  asio::steady_timer shutdown_timer_;
+
+  Host host_;
+  std::unordered_map<HandlerId, Handler> handlers_;
+  std::vector<HandlerId> active_;  ///< in order of the configuration; the others are retired
+  uint64_t last_key_ = 0;
+  size_t held_bytes_ = 0;
+  std::unordered_map<EventKey, Held> held_;
+  std::unordered_map<JobId, Job> jobs_;
+  std::unordered_map<QueryKey, Query> queries_;
+  std::set<std::pair<TimePoint, QueryKey>> query_times_;
+  bool pump_posted_ = false;
+  bool stopping_ = false;
+  std::function<void()> stopped_;
+  DispatcherStatistics statistics_;
+  // What outlives this in callbacks and continuations holds a weak pointer to it.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+template <typename Action>
+void Dispatcher::Impl::later(Action action) {
+  asio::post(loop_, [alive = std::weak_ptr<bool>(alive_), action = std::move(action)]() mutable {
+    if (alive.lock()) action();
+  });
+}
+
+}  // namespace starling::handlers

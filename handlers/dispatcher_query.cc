@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "handlers/dispatcher_impl.h"
+#include "proto/support/assert.h"
+
+namespace starling::handlers {
+namespace {
+
+// An answer leaves this long before the deadline, or a tenth of the query's time if that is less.
+constexpr auto kAnswerMargin = std::chrono::milliseconds(100);
+
+TimePoint clock_now() {
+  return TimePoint::clock::now();
+}
+
+}  // namespace
+
+void Dispatcher::Impl::dispatch_query(Event event, const Host& host,
+                                      std::function<void(QueryOutcome)> done) {
+  STARLING_ASSERT(event.type == EventType::kQuery);
+  host_ = host;
+  if (stopping_ || queries_.size() >= kMaxQueries) {
+    if (!stopping_) statistics_.queries_refused += 1;
+    const char* why = stopping_ ? "the agent stops" : "too many queries are being answered";
+    later([done = std::move(done), why] { done({QueryOutcomeKind::kBusy, {}, why}); });
+    return;
+  }
+  const std::vector<Match> matches = match(event);
+  const TimePoint now = clock_now();
+  TimePoint answer_by = event.deadline;
+  if (answer_by != kNever) {
+    answer_by -= std::min<Duration>(kAnswerMargin, std::max(answer_by - now, Duration{0}) / 10);
+  }
+  const QueryKey key = ++last_key_;
+  queries_.emplace(key, Query{AnswerCollector(matches.size()), std::vector<JobId>(matches.size()),
+                              answer_by, std::move(done)});
+  query_times_.emplace(answer_by, key);
+  enqueue(std::move(event), key, matches);
+  // No entry, or all refused: known now, told later.
+  later([this, key] { finish_query(key); });
+  arm_timer();
+}
+
+void Dispatcher::Impl::answer_entry(QueryKey key, size_t entry, QueryOutcome outcome) {
+  const auto found = queries_.find(key);
+  if (found == queries_.end() || found->second.collector.settled(entry)) return;
+  found->second.collector.settle(entry, std::move(outcome));
+  finish_query(key);
+}
+
+void Dispatcher::Impl::finish_query(QueryKey key) {
+  const auto found = queries_.find(key);
+  if (found == queries_.end()) return;
+  std::optional<QueryOutcome> outcome = found->second.collector.decide();
+  if (!outcome) return;
+  const std::function<void(QueryOutcome)> done = std::move(found->second.done);
+  query_times_.erase({found->second.answer_by, key});
+  queries_.erase(found);
+  done(*std::move(outcome));
+}
+
+void Dispatcher::Impl::out_of_time(QueryKey key) {
+  const auto found = queries_.find(key);
+  if (found == queries_.end()) return;
+  Query& query = found->second;
+  std::vector<JobId> never_begun;
+  for (size_t entry = 0; entry < query.jobs.size(); ++entry) {
+    if (query.collector.settled(entry)) continue;
+    const JobId id = query.jobs[entry];
+    if (schedule_.cancel(id)) {
+      never_begun.push_back(id);
+      query.collector.settle(
+          entry, {QueryOutcomeKind::kBusy, {}, "the handler was busy until the query's deadline"});
+    } else {
+      query.collector.settle(
+          entry, {QueryOutcomeKind::kFailed, {}, "still running at the query's deadline"});
+    }
+  }
+  for (const JobId id : never_begun) {
+    const auto job = jobs_.find(id);
+    const JobName name = std::move(job->second.name);
+    const EventKey event = job->second.event;
+    const HandlerId handler = job->second.handler;
+    jobs_.erase(job);
+    forget_retired(handler);
+    drop(name, DropReason::kDeadlinePast);
+    release_event(event);
+  }
+  finish_query(key);
+}
+
+// --- time and end ---
+
+void Dispatcher::Impl::arm_timer() {
+  TimePoint next = std::min(member_coalescer_.next_deadline(), user_coalescer_.next_deadline());
+  if (!query_times_.empty()) next = std::min(next, query_times_.begin()->first);
+  if (next == timer_at_) return;
+  timer_at_ = next;
+  timer_.cancel();
+  if (next == kNever) return;
+  timer_.expires_at(next);
+  timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+    if (error || !alive.lock()) return;
+    timer_at_ = kNever;
+    timer_fired();
+  });
+}
+
+void Dispatcher::Impl::timer_fired() {
+  if (stopping_) return;
+  const TimePoint now = clock_now();
+  deliver(member_coalescer_.advance(now));
+  deliver(user_coalescer_.advance(now));
+  while (!query_times_.empty() && query_times_.begin()->first <= now) {
+    out_of_time(query_times_.begin()->second);
+  }
+  arm_timer();
+}
+
+void Dispatcher::Impl::shutdown(Duration grace, std::function<void()> done) {
+  STARLING_ASSERT(!stopping_);
+  stopping_ = true;
+  stopped_ = std::move(done);
+  timer_.cancel();
+  std::vector<JobId> waiting;
+  for (const auto& [id, job] : jobs_) {
+    if (schedule_.cancel(id)) waiting.push_back(id);
+    if (job.process) job.process->terminate();
+  }
+  std::ranges::sort(waiting);
+  for (const JobId id : waiting) {
+    const auto job = jobs_.find(id);
+    const JobName name = std::move(job->second.name);
+    const EventKey event = job->second.event;
+    jobs_.erase(job);
+    drop(name, DropReason::kStopping);
+    release_event(event);
+  }
+  std::vector<std::function<void(QueryOutcome)>> askers;
+  for (auto& [key, query] : queries_) askers.push_back(std::move(query.done));
+  queries_.clear();
+  query_times_.clear();
+  later([this, askers = std::move(askers)] {
+    for (const auto& asker : askers) asker({QueryOutcomeKind::kBusy, {}, "the agent stops"});
+    check_stopped();
+  });
+  shutdown_timer_.expires_after(grace);
+  shutdown_timer_.async_wait(
+      [this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+        if (error || !alive.lock()) return;
+        std::vector<JobId> running;
+        for (const auto& [id, job] : jobs_) {
+          if (job.process) running.push_back(id);
+        }
+        for (const JobId id : running) {
+          if (!alive.lock()) return;  // the last one's end may have been ours
+          if (const auto job = jobs_.find(id); job != jobs_.end()) job->second.process->kill();
+        }
+      });
+}
+
+void Dispatcher::Impl::check_stopped() {
+  if (!stopping_ || !stopped_) return;
+  if (std::ranges::any_of(jobs_, [](const auto& job) { return job.second.process != nullptr; })) {
+    return;
+  }
+  shutdown_timer_.cancel();
+  const std::function<void()> done = std::exchange(stopped_, nullptr);
+  done();
+}
+
+}  // namespace starling::handlers

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "handlers/spec.h"
+
+#include <array>
+#include <utility>
+
+namespace starling::handlers {
+namespace {
+
+constexpr std::string_view kUserPrefix = "user:";
+constexpr std::string_view kQueryPrefix = "query:";
+constexpr std::string_view kValidFilters =
+    "member-join, member-leave, member-failed, member-update, member-reap, user, user:NAME, query, "
+    "query:NAME, *";
+
+constexpr std::array kTypes = {
+    EventType::kMemberJoin,   EventType::kMemberLeave, EventType::kMemberFailed,
+    EventType::kMemberUpdate, EventType::kMemberReap,  EventType::kUser,
+    EventType::kQuery,
+};
+
+Result<std::vector<Filter>> parse_filters(std::string_view list) {
+  std::vector<Filter> filters;
+  if (list.empty()) return std::vector<Filter>{Filter{}};
+  while (true) {
+    const size_t comma = list.find(',');
+    Result<Filter> filter = Filter::parse(list.substr(0, comma));
+    if (!filter) return tl::unexpected(filter.error());
+    filters.push_back(*std::move(filter));
+    if (comma == std::string_view::npos) return filters;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+Result<void> check_command(const std::string& command) {
+  if (command.find_first_not_of(" \t\n") == std::string::npos) {
+    return fail(ErrorKind::kInvalid,
+                "a handler has no command; write FILTER=COMMAND, for example "
+                "user:deploy=/usr/local/bin/deploy.sh");
+  }
+  if (command.size() > kMaxCommand) {
+    return fail(ErrorKind::kInvalid, "a handler's command has " + std::to_string(command.size()) +
+                                         " bytes; put it into a script file (the limit is " +
+                                         std::to_string(kMaxCommand) + ")");
+  }
+  if (command.find('\0') != std::string::npos) {
+    return fail(ErrorKind::kInvalid, "a handler's command holds a NUL byte; remove it");
+  }
+  return {};
+}
+
+Result<void> check_range(std::string_view field, size_t value, size_t low, size_t high) {
+  if (value >= low && value <= high) return {};
+  return fail(ErrorKind::kInvalid, "handler " + std::string(field) + " is " +
+                                       std::to_string(value) + "; it must be from " +
+                                       std::to_string(low) + " to " + std::to_string(high));
+}
+
+Result<void> check_limits(const HandlerLimits& limits) {
+  if (auto ok = check_range("concurrency", limits.concurrency, 1, kMaxConcurrency); !ok) return ok;
+  if (auto ok = check_range("queue", limits.queue, 1, kMaxQueue); !ok) return ok;
+  if (auto ok = check_range("output_tail", limits.output_tail, 0, kMaxOutputTail); !ok) return ok;
+  if (limits.timeout < std::chrono::milliseconds(1) || limits.timeout > kMaxTimeout) {
+    return fail(ErrorKind::kInvalid, "handler timeout is " + format_duration(limits.timeout) +
+                                         "; it must be from 1ms to " +
+                                         format_duration(kMaxTimeout));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Filter> Filter::parse(std::string_view text) {
+  if (text == "*") return Filter{};
+  if (text.starts_with(kUserPrefix)) {
+    return Filter{EventType::kUser, std::string(text.substr(kUserPrefix.size()))};
+  }
+  if (text.starts_with(kQueryPrefix)) {
+    return Filter{EventType::kQuery, std::string(text.substr(kQueryPrefix.size()))};
+  }
+  for (const EventType type : kTypes) {
+    if (text == event_type_name(type)) return Filter{type, {}};
+  }
+  return fail(ErrorKind::kInvalid, "invalid event filter \"" + std::string(text) +
+                                       "\"; valid are: " + std::string(kValidFilters) +
+                                       " (a list has commas and no spaces)");
+}
+
+bool Filter::matches(const Event& event) const {
+  if (!type) return true;
+  return event.type == *type && (name.empty() || event.name == name);
+}
+
+std::string Filter::to_string() const {
+  if (!type) return "*";
+  std::string text(event_type_name(*type));
+  if (!name.empty()) text += ":" + name;
+  return text;
+}
+
+Result<HandlerSpec> HandlerSpec::parse(std::string_view text) {
+  const size_t equals = text.find('=');
+  const bool has_filter = equals != std::string_view::npos;
+  const std::string_view list = has_filter ? text.substr(0, equals) : std::string_view{};
+  Result<std::vector<Filter>> filters = parse_filters(list);
+  if (!filters) {
+    return fail(ErrorKind::kInvalid,
+                "handler \"" + std::string(text) + "\": " + filters.error().message +
+                    "; what is before the first '=' is the filter: to run a command that holds "
+                    "'=' for every event, write *=" +
+                    std::string(text));
+  }
+  HandlerSpec spec;
+  spec.filters = *std::move(filters);
+  spec.command = std::string(has_filter ? text.substr(equals + 1) : text);
+  if (auto ok = check_command(spec.command); !ok) return tl::unexpected(ok.error());
+  return spec;
+}
+
+Result<HandlerSpec> HandlerSpec::make(const std::vector<std::string>& filters, std::string command,
+                                      HandlerLimits limits) {
+  HandlerSpec spec;
+  for (const std::string& text : filters) {
+    Result<Filter> filter = Filter::parse(text);
+    if (!filter) return tl::unexpected(filter.error());
+    spec.filters.push_back(*std::move(filter));
+  }
+  if (spec.filters.empty()) spec.filters.emplace_back();
+  if (auto ok = check_command(command); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_limits(limits); !ok) return tl::unexpected(ok.error());
+  spec.command = std::move(command);
+  spec.limits = limits;
+  return spec;
+}
+
+std::string HandlerSpec::to_string() const {
+  std::string text;
+  for (const Filter& filter : filters) {
+    if (!text.empty()) text += ',';
+    text += filter.to_string();
+  }
+  return text + "=" + command;
+}
+
+std::string HandlerSpec::entry_name(size_t filter) const {
+  return filters.at(filter).to_string() + "=" + command;
+}
+
+std::string format_duration(Duration duration) {
+  using std::chrono::milliseconds;
+  const auto total = std::chrono::duration_cast<milliseconds>(duration).count();
+  if (total < 0) return "-" + format_duration(-duration);
+  if (total < 1000) return std::to_string(total) + "ms";
+  const auto hours = total / 3'600'000;
+  const auto minutes = total / 60'000 % 60;
+  const auto seconds = total / 1000 % 60;
+  const auto millis = total % 1000;
+  std::string text;
+  if (hours > 0) text += std::to_string(hours) + "h";
+  if (minutes > 0) text += std::to_string(minutes) + "m";
+  if (millis > 0) {
+    std::string fraction = std::to_string(1000 + millis).substr(1);
+    while (fraction.back() == '0') fraction.pop_back();
+    text += std::to_string(seconds) + "." + fraction + "s";
+  } else if (seconds > 0) {
+    text += std::to_string(seconds) + "s";
+  }
+  return text;
+}
+
+}  // namespace starling::handlers
