@@ -169,7 +169,7 @@ TEST_CASE("an answer goes through others when the direct link is cut") {
   cluster.world.run_for(query->timeout + 1s);
   INFO(size << " bytes");
   CHECK(cluster.checker.query_shortcoming(query->id).empty());
-  CHECK(cluster.checker.queries().at(query->id).final["node-7"].size() == size);
+  CHECK(cluster.checker.queries().at(query->id).final.at("node-7").size() == size);
   cluster.settle(10s);
 }
 

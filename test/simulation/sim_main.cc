@@ -33,7 +33,8 @@ void print_row(const Scenario& scenario, const ScenarioResult& result) {
   std::fflush(stdout);
 }
 
-void print_violations(const Scenario& scenario, const ScenarioResult& result) {
+void print_violations(const Scenario& scenario, const ScenarioResult& result,
+                      const SwarmOptions& options) {
   int shown = 0;
   for (const Violation& violation : result.violations) {
     if (++shown > kMaxReported) break;
@@ -42,8 +43,12 @@ void print_violations(const Scenario& scenario, const ScenarioResult& result) {
   if (result.violations.size() > kMaxReported) {
     std::printf("         ... %zu in all\n", result.violations.size());
   }
-  std::printf("         again: starling-sim run --seed %llu\n",
+  std::printf("         again: starling-sim run --seed %llu",
               static_cast<unsigned long long>(scenario.world.seed));
+  if (options.nodes_max != SwarmOptions().nodes_max) {
+    std::printf(" --nodes-max %zu", options.nodes_max);
+  }
+  std::printf("\n");
 }
 
 /// "A..B" or "A".
@@ -78,7 +83,7 @@ int run_swarm(const std::string& range, const SwarmOptions& options) {
     virtual_time += result.virtual_time;
     if (!result.ok()) {
       ++failed;
-      print_violations(scenario, result);
+      print_violations(scenario, result, options);
     }
   }
   std::printf("%llu seeds, %zu failed, %.0f virtual seconds in %.1f s\n",
