@@ -360,7 +360,10 @@ Result<void> apply_key(Draft& draft, const Key& key, const Value& value) {
   if (auto applied = std::visit(Setter{draft, value, key.name}, key.target); !applied) {
     return applied;
   }
-  draft.places[std::string(key.name)] = value.place;
+  // Those with a shape of their own note the place of the part that counts.
+  if (!std::holds_alternative<CustomKey>(key.target)) {
+    draft.places[std::string(key.name)] = value.place;
+  }
   return {};
 }
 

@@ -31,7 +31,7 @@ struct Refused {
 /// pointers in open_ stay valid.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(const std::string& name) : name_(name) {}
+  Builder(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
   Value take() { return std::move(root_); }
 
@@ -47,6 +47,7 @@ class Builder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     const bool plain = tag == "?";
+    if (!plain) check_quotes(mark, tag);
     add(mark, anchor, tag, plain ? Value::Kind::kPlain : Value::Kind::kQuoted, value);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -76,12 +77,32 @@ class Builder : public YAML::EventHandler {
            "anchors (&) and aliases (*) are not supported; write the value out, or in quotes");
   }
 
+  /// yaml-cpp takes the end of the file for a closing quote, and so a whole file for one string.
+  void check_quotes(const YAML::Mark& mark, const std::string& tag) {
+    const std::string_view rest =
+        text_.substr(std::min(text_.size(), static_cast<size_t>(mark.pos)));
+    if (rest.empty() || (rest[0] != '"' && rest[0] != '\'')) {
+      if (tag == "!" && !rest.empty() && rest[0] == '!') refuse_tag(mark, tag);
+      return;
+    }
+    for (size_t i = 1; i < rest.size(); ++i) {
+      if (rest[0] == '"' && rest[i] == '\\') {
+        ++i;
+      } else if (rest[i] == rest[0]) {
+        if (rest[0] == '"' || i + 1 == rest.size() || rest[i + 1] != '\'') return;
+        ++i;  // two are one
+      }
+    }
+    refuse(mark, std::string("this quote (") + rest[0] + ") is never closed");
+  }
+  [[noreturn]] void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
+    refuse(mark, "the YAML tag " + quoted(tag) + " is not supported; leave it out");
+  }
+
   Value* add(const YAML::Mark& mark, YAML::anchor_t anchor, const std::string& tag,
              Value::Kind kind, const std::string& text) {
     if (anchor != 0) refuse_alias(mark);
-    if (!tag.empty() && tag != "?" && tag != "!" && !tag.starts_with("tag:yaml.org,2002:")) {
-      refuse(mark, "the tag " + quoted(tag) + " is not known; leave it out");
-    }
+    if (!tag.empty() && tag != "?" && tag != "!") refuse_tag(mark, tag);
     if (++nodes_ > kMaxConfigNodes) {
       refuse(mark, "more than " + std::to_string(kMaxConfigNodes) + " values in one file",
              ErrorKind::kTooLarge);
@@ -128,6 +149,7 @@ class Builder : public YAML::EventHandler {
     open_.push_back({add(mark, anchor, tag, kind, ""), false, {}});
   }
 
+  const std::string_view text_;
   const std::string& name_;
   Value root_;
   std::vector<Open> open_;
@@ -173,7 +195,8 @@ Result<void> check_bytes(std::string_view text, const std::string& name) {
 
 Result<Value> parse_yaml(std::string_view text, const std::string& name) {
   if (auto checked = check_bytes(text, name); !checked) return tl::unexpected(checked.error());
-  Builder builder(name);
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // places count without it
+  Builder builder(text, name);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
