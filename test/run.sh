@@ -79,7 +79,7 @@ install_packages() {
 
 # Processes that a test started and left: each carries this run's mark in its environment.
 leftovers() {
-  env -u STARLING_RUN grep -lsz "^STARLING_RUN=$run_mark\$" /proc/[0-9]*/environ 2>/dev/null |
+  env -u TEST_RUN_MARK grep -lsz "^TEST_RUN_MARK=$run_mark\$" /proc/[0-9]*/environ 2>/dev/null |
     cut -d/ -f3 || true
 }
 
@@ -122,7 +122,7 @@ test_preset() {
   [ "$soak" = yes ] || arguments+=(-LE '^soak$')
   rm -f "$report"
   headline "Testing $preset: ctest ${arguments[*]}"
-  timed "tests of $preset" env STARLING_RUN="$run_mark" ctest "${arguments[@]}" || status=$?
+  timed "tests of $preset" env TEST_RUN_MARK="$run_mark" ctest "${arguments[@]}" || status=$?
   local tests=0 failures=0 skips=0
   if [ -s "$report" ]; then
     tests=$(total tests "$report")
@@ -146,7 +146,8 @@ test_preset() {
 
 build() {
   local quiet="$reports/$1.configure"
-  if ! cmake --preset "$1" >"$quiet" 2>&1; then
+  # The quickstart may have configured the same folder without tests.
+  if ! cmake --preset "$1" -DSTARLING_TESTS=ON >"$quiet" 2>&1; then
     cat "$quiet"
     return 1
   fi

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts in network namespaces joined by a bridge: routes that are cut, and partitions that heal."""
+
+import os
+import time
+
+import harness
+from harness import BINARY, Case, needs_root, run, takes, wait_for
+
+NOWHERE = "02:00:00:00:00:01"  # frames to it are dropped by the bridge without a word
+
+
+class Hosts:
+    """A bridge in a namespace of its own, and a namespace with one address for each host."""
+
+    def __init__(self, case, count):
+        self.prefix = f"starling-{os.getpid()}"
+        self.hub = f"{self.prefix}-hub"
+        self.count = count
+        case.addCleanup(self.remove)
+        run("ip", "netns", "add", self.hub)
+        for bridge in ("left", "right"):
+            run("ip", "-n", self.hub, "link", "add", bridge, "type", "bridge")
+            run("ip", "-n", self.hub, "link", "set", bridge, "up")
+        for number in range(count):
+            name = self.namespace(number)
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name",
+                f"port{number}", "netns", self.hub)
+            run("ip", "-n", name, "address", "add", f"{self.address(number)}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+            run("ip", "-n", self.hub, "link", "set", f"port{number}", "master", "left")
+            run("ip", "-n", self.hub, "link", "set", f"port{number}", "up")
+
+    def namespace(self, number):
+        return f"{self.prefix}-{number}"
+
+    @staticmethod
+    def address(number):
+        return f"10.77.0.{number + 1}"
+
+    def cut(self, one, other):
+        """Packets between the two vanish, in both directions; those to others arrive."""
+        for source, target in ((one, other), (other, one)):
+            run("ip", "-n", self.namespace(source), "neigh", "replace", self.address(target),
+                "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
+
+    def mend(self, one, other):
+        for source, target in ((one, other), (other, one)):
+            run("ip", "-n", self.namespace(source), "neigh", "del", self.address(target), "dev",
+                "eth0")
+
+    def move(self, numbers, bridge):
+        """Puts hosts on the bridge "left" or "right"; the two are not connected."""
+        for number in numbers:
+            run("ip", "-n", self.hub, "link", "set", f"port{number}", "master", bridge)
+
+    def reaches(self, one, other):
+        """Whether a stream from one host to another's agent can be opened."""
+        code = ("import socket, sys; "
+                "socket.create_connection((sys.argv[1], 7946), 1).close()")
+        return run("ip", "netns", "exec", self.namespace(one), "python3", "-c", code,
+                   self.address(other), check=False).returncode == 0
+
+    def remove(self):
+        for number in range(self.count):
+            run("ip", "netns", "del", self.namespace(number), check=False)
+        run("ip", "netns", "del", self.hub, check=False)
+
+
+@needs_root
+class Namespaces(Case):
+    def start_hosts(self, count, *arguments):
+        hosts = Hosts(self, count)
+        # Cleanups run last first: agents stop before their namespaces go.
+        self.addCleanup(self._stop_all)
+        key = run(BINARY, "keygen").stdout.strip()
+        agents = []
+        for number in range(count):
+            join = [f"{hosts.address(0)}:7946"] if number else []
+            agents.append(self.agent(f"host{number}", "-encrypt", key, *arguments, join=join,
+                                     address=hosts.address(number),
+                                     namespace=hosts.namespace(number)).launch())
+        for agent in agents:
+            agent.ready()
+        self.wait_formed(agents)
+        return hosts, agents
+
+    @takes(120)
+    def test_cut_route_is_bridged_by_indirect_probes(self):
+        hosts, agents = self.start_hosts(4)
+        self.assertTrue(hosts.reaches(0, 1))
+        hosts.cut(0, 1)
+        self.assertFalse(hosts.reaches(0, 1) or hosts.reaches(1, 0))
+        # Longer than the local profile takes to declare a death, many times over.
+        end = time.monotonic() + 15 * harness.SCALE
+        while time.monotonic() < end:
+            for agent in agents:
+                agent.sees(host0="alive", host1="alive", host2="alive", host3="alive")
+            time.sleep(0.2)
+        for agent in agents:
+            self.assertNotIn("member-failed", agent.log())
+
+    @takes(120)
+    def test_query_answer_goes_around_a_cut_route(self):
+        hosts, agents = self.start_hosts(
+            3, "-event-handler", "query:who=echo $SERF_SELF_NAME",
+            "-event-handler", "user:deploy=cat >> heard")
+        hosts.cut(0, 1)
+        text = agents[0].cli("query", "-timeout", "20s", "who").stdout
+        self.assertIn("Response from 'host1': host1", text)
+        self.assertIn("Total Responses: 3", text)
+        agents[0].cli("event", "-coalesce=false", "deploy", "around")
+        for agent in agents:
+            wait_for(lambda agent=agent: agent.read("heard") == "around\n",
+                     f"{agent.name} heard the event")
+
+    @takes(240)
+    def test_partition_heals_by_itself(self):
+        hosts, agents = self.start_hosts(5, "-event-handler", "user:deploy=cat >> heard")
+        left, right = agents[:3], agents[3:]
+        hosts.move((3, 4), "right")
+        self.wait_seen(left, 90, host0="alive", host1="alive", host2="alive", host3="failed",
+                       host4="failed")
+        wait_for(lambda: right[0].sees(host3="alive", host4="alive"), "the right side stays", 10)
+        left[0].cli("event", "-coalesce=false", "deploy", "while-apart")
+        for agent in left:
+            wait_for(lambda agent=agent: agent.read("heard") == "while-apart\n",
+                     f"{agent.name} heard the event")
+        hosts.move((3, 4), "left")
+        self.wait_formed(agents, 120)
+        for agent in right:
+            wait_for(lambda agent=agent: agent.read("heard") == "while-apart\n",
+                     f"{agent.name} caught up with the event")
+
+    @takes(180)
+    def test_mended_route_is_used_again(self):
+        hosts, agents = self.start_hosts(3)
+        hosts.cut(1, 2)
+        hosts.mend(1, 2)
+        wait_for(lambda: hosts.reaches(1, 2), "the route is back")
+        agents[0].kill()  # the only one that could have helped
+        self.wait_seen(agents[1:], 60, host0="failed", host1="alive", host2="alive")
+
+
+if __name__ == "__main__":
+    harness.main()
