@@ -50,6 +50,7 @@ struct Node::Parts {
         queries(context, table, members, messenger),
         sync(Sync::Parts{context, table, members, tree, announcements, events, outbox, streams}) {
     members.probe_soon = [this](const NodeId& id) { prober.probe_soon(id); };
+    members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
       if (message.has_query_reply()) queries.receive_reply(from, message.query_reply());
     };

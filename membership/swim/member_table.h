@@ -40,6 +40,8 @@ struct Entry {
   bool leaving = false;
   /// Another member has taken the name over: shown as "name#id".
   bool displaced = false;
+  /// Users were told that it joined, and will be told what becomes of it.
+  bool announced = false;
   uint8_t protocol_min = 1;
   uint8_t protocol_max = 1;
   Incarnation incarnation;

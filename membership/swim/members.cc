@@ -263,6 +263,8 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
     piggyback_.add(entry.id, transmissions());
     arm(entry.id, suspicion);
   }
+  // Declared by others and unsuspected here: we must not rely on them to have told it.
+  if (created && accusation.declared && tell_accused) tell_accused(entry.id);
   return news;
 }
 
@@ -462,7 +464,10 @@ void Members::retire_address_of(const Entry& newcomer) {
 
 // --- out ---------------------------------------------------------------------------------------
 
-void Members::announce(MemberChange change, const Entry& entry) {
+void Members::announce(MemberChange change, Entry& entry) {
+  // A member that was gone before we came is listed, but no news to anybody.
+  if (change == MemberChange::kJoin) entry.announced = true;
+  if (!entry.announced) return;
   context_.emit(MemberEvent{change, view(entry)});
 }
 

@@ -83,6 +83,8 @@ class Members {
 
   /// Asked to probe a member out of turn (its suspicion lacks a confirmation).
   std::function<void(const NodeId&)> probe_soon;
+  /// Asked to let a member hear what is said about it, so that it can refute.
+  std::function<void(const NodeId&)> tell_accused;
 
  private:
   Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
@@ -108,7 +110,7 @@ class Members {
   void retire_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
 
-  void announce(MemberChange change, const Entry& entry);
+  void announce(MemberChange change, Entry& entry);
   void publish(const proto::MemberRecord& record);
   [[nodiscard]] unsigned transmissions() const;
 

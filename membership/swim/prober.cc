@@ -336,6 +336,10 @@ void Prober::probe_soon(const NodeId& id) {
   soon_.push_back(id);
 }
 
+void Prober::tell(const NodeId& id) {
+  if (const Entry* entry = table_.find(id)) ping(entry->address, id, next_sequence_++);
+}
+
 void Prober::extend_deadlines(Duration by) {
   for (auto& [sequence, probe] : probes_) probe.deadline += by;
 }
@@ -348,8 +352,7 @@ void Prober::try_failed_member() {
   const double chance =
       static_cast<double>(failed.size()) / static_cast<double>(members_.up_count()) * per_interval;
   if (!context_.random.chance(std::min(chance, kMaxReconnectChance))) return;
-  const Entry* entry = table_.find(failed[context_.random.below(failed.size())]);
-  if (entry != nullptr) ping(entry->address, entry->id, next_sequence_++);
+  tell(failed[context_.random.below(failed.size())]);
 }
 
 TimePoint Prober::next_deadline() const {

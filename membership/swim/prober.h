@@ -43,6 +43,8 @@ class Prober {
 
   /// Probe this member out of turn.
   void probe_soon(const NodeId& id);
+  /// Let a member hear what is believed about it.
+  void tell(const NodeId& id);
   /// We did not run for this long: running probes get that much more time.
   void forgive(Duration stalled) {
     due_.shift(stalled);
