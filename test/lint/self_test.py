@@ -137,6 +137,13 @@ class Style(Planted):
     def test_pragma_once(self):
         self.finds("agent/a.h", "int a;\n", "#pragma once")
 
+    def test_dead_link(self):
+        self.finds("docs/a.md", "[b](b.md#part)\n", "docs/a.md:2: a link to b.md")
+        self.setUp()
+        self.plant("docs/b.md", "")
+        self.assert_clean(style.check, "docs/a.md",
+                          "[b](b.md#part) [up](../docs/b.md) [web](https://example.org/x)\n")
+
     def test_binding_on_await(self):
         self.finds("agent/a.cc", "auto [a, b] = co_await f();\n", "structured binding")
         self.setUp()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What clang-format and clang-tidy do not see: licence lines, lengths, left-over marks, coroutines."""
 
+import os
 import re
 
 import tree
@@ -18,6 +19,7 @@ LICENSED = (".cc", ".h", ".proto", ".py", ".sh", ".cmake", ".service", ".conf", 
 # Test vectors and corpora are data: blanks and odd bytes are their point.
 DATA = re.compile(r"(^|/)(corpus|vectors|testdata)/")
 
+LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(#[^)]*)?\)")
 BINDING = re.compile(r"\bauto\s*&{0,2}\s*\[[^\]]*\]\s*[=({][^;]*\bco_await\b")
 AWAITING_ROOMS = ("agent/", "handlers/process", "test/")
 
@@ -61,6 +63,14 @@ def check_cpp(path, text):
                                "co_await belongs to agent/ and handlers/process*")
 
 
+def check_links(root, path, text):
+    for match in LINK.finditer(text):
+        target = os.path.join(root, os.path.dirname(path), match.group(1))
+        if not os.path.exists(target):
+            yield tree.Finding(path, tree.line_of(text, match.start()),
+                               f"a link to {match.group(1)}, which is not there")
+
+
 def check(root):
     findings = []
     for path in tree.list_files(root):
@@ -73,6 +83,8 @@ def check(root):
         findings += check_license(path, text)
         if path.endswith((".cc", ".h")):
             findings += check_cpp(path, text)
+        if path.endswith(".md"):
+            findings += check_links(root, path, text)
     return findings
 
 
