@@ -59,7 +59,7 @@ bool Sync::open(const Address& peer, Session session) {
   if (!stream) return false;
   session.peer = peer;
   session.opener = true;
-  session.alone = parts_.table.up_count() == 0;
+  session.known = parts_.table.up_count();
   sessions_.emplace(*stream, std::move(session));
   return true;
 }
@@ -171,6 +171,7 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   }
   Session& session = sessions_[stream];
   session.newcomer = request.join();
+  session.known = parts_.table.up_count();
   context_.member_clock.witness(request.member_ltime());
   context_.event_clock.witness(request.event_ltime());
   context_.query_clock.witness(request.query_ltime());
@@ -371,9 +372,9 @@ void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
 void Sync::spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict) {
   if (verdict != Verdict::kFresh) return;
   session.news = true;
-  // A newcomer learns what all others know; what is news to a member may be news to all.
-  if (session.opener && session.alone) return;
-  if (session.published >= kMaxPublished) return;
+  // What is news to a member may be news to all that it knew before. But who learns of more members
+  // than it knew is the one that was missing something, and has nothing to tell them.
+  if (session.published >= std::min(kMaxPublished, session.known)) return;
   ++session.published;
   parts_.tree.publish(record, context_.identity.id);
 }
