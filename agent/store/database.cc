@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/store/database.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "agent/store/sqlite.h"
+
+namespace starling::agent {
+
+namespace {
+
+using membership::Clocks;
+using membership::ForgetEvent;
+using membership::ForgetProgress;
+using membership::NodeId;
+using membership::SaveProgress;
+using sqlite::Statement;
+
+constexpr int kSchemaVersion = 1;
+constexpr int kBusyTimeoutMs = 2000;
+// Rows that have outlived their use are swept after so many changes, and at start.
+constexpr unsigned kSweepAfter = 4096;
+
+// Arrival is kept by the order of rowids: AUTOINCREMENT never uses one again.
+constexpr const char* kSchema = R"sql(
+  CREATE TABLE members (id BLOB PRIMARY KEY, name BLOB NOT NULL, ip BLOB NOT NULL,
+    port INTEGER NOT NULL, seen INTEGER NOT NULL, gone INTEGER NOT NULL, departed INTEGER NOT NULL)
+    WITHOUT ROWID;
+  CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
+    epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, record BLOB NOT NULL,
+    UNIQUE (origin, epoch, sequence));
+  CREATE TABLE progress (origin BLOB NOT NULL, epoch INTEGER NOT NULL, contiguous INTEGER NOT NULL,
+    beyond BLOB NOT NULL, PRIMARY KEY (origin, epoch)) WITHOUT ROWID;
+  CREATE TABLE queries (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
+    epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, expires INTEGER NOT NULL,
+    UNIQUE (origin, epoch, sequence));
+  CREATE TABLE pending (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
+    epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, ltime INTEGER NOT NULL, name BLOB NOT NULL,
+    payload BLOB NOT NULL, coalesce INTEGER NOT NULL, UNIQUE (origin, epoch, sequence));
+  CREATE TABLE started (origin BLOB NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    handler BLOB NOT NULL, PRIMARY KEY (origin, epoch, sequence, handler)) WITHOUT ROWID;
+  CREATE TABLE tags (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID;
+  CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  PRAGMA user_version = 1;
+)sql";
+
+enum Query : size_t {
+  kPutMember,
+  kDropMember,
+  kPutEvent,
+  kDropEvent,
+  kPutProgress,
+  kDropProgress,
+  kPutPending,
+  kStartHandler,
+  kDropPending,
+  kDropStarted,
+  kPutQuery,
+  kDropTags,
+  kPutTag,
+  kPutNumber,
+  kSweepQueries,
+  kSweepMembers,
+  kSweepGone,
+  kQueries,
+};
+
+constexpr std::array<const char*, kQueries> kSql = {
+    "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "DELETE FROM members WHERE id = ?",
+    "INSERT OR IGNORE INTO events (origin, epoch, sequence, record) VALUES (?, ?, ?, ?)",
+    "DELETE FROM events WHERE origin = ? AND epoch = ? AND sequence = ?",
+    "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
+    "DELETE FROM progress WHERE origin = ? AND epoch = ?",
+    "INSERT OR IGNORE INTO pending (origin, epoch, sequence, ltime, name, payload, coalesce) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "INSERT OR IGNORE INTO started SELECT origin, epoch, sequence, ?4 FROM pending "
+    "WHERE origin = ?1 AND epoch = ?2 AND sequence = ?3",
+    "DELETE FROM pending WHERE origin = ? AND epoch = ? AND sequence = ?",
+    "DELETE FROM started WHERE origin = ? AND epoch = ? AND sequence = ?",
+    "INSERT OR REPLACE INTO queries (origin, epoch, sequence, expires) VALUES (?, ?, ?, ?)",
+    "DELETE FROM tags",
+    "INSERT INTO tags VALUES (?, ?)",
+    "INSERT OR REPLACE INTO numbers VALUES (?, ?)",
+    "DELETE FROM queries WHERE expires < ? OR number <= (SELECT max(number) FROM queries) - ?",
+    "DELETE FROM members WHERE (gone OR departed) AND seen < ?",
+    "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE gone OR departed "
+    "ORDER BY seen DESC LIMIT -1 OFFSET ?)",
+};
+
+std::string pack_sequences(const std::vector<uint64_t>& sequences) {
+  std::string packed;
+  packed.reserve(sequences.size() * 8);
+  for (const uint64_t sequence : sequences) {
+    for (int shift = 56; shift >= 0; shift -= 8) {
+      packed.push_back(static_cast<char>(sequence >> shift & 0xff));
+    }
+  }
+  return packed;
+}
+
+std::vector<uint64_t> unpack_sequences(std::string_view packed) {
+  std::vector<uint64_t> sequences(packed.size() / 8);
+  for (size_t i = 0; i < sequences.size() * 8; ++i) {
+    sequences[i / 8] = sequences[i / 8] << 8 | static_cast<unsigned char>(packed[i]);
+  }
+  return sequences;
+}
+
+bool is_damage(int code) {
+  return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+}
+
+/// Gives the damaged database another name. The new path, or empty when that fails.
+std::string move_aside(const std::string& path) {
+  for (int n = 1; n < 1000; ++n) {
+    const std::string aside = path + ".corrupt-" + std::to_string(n);
+    if (::access(aside.c_str(), F_OK) == 0) continue;
+    if (::rename(path.c_str(), aside.c_str()) != 0) return {};
+    ::rename((path + "-wal").c_str(), (aside + "-wal").c_str());
+    ::unlink((path + "-shm").c_str());
+    return aside;
+  }
+  return {};
+}
+
+}  // namespace
+
+class Database::Impl {
+ public:
+  Impl(std::string path, const DatabaseLimits& limits) : path_(std::move(path)), limits_(limits) {}
+
+  /// SQLite's result code.
+  int open();
+  Result<StoredState> load(int64_t unix_now);
+  Result<void> commit(std::span<const Changes> batch, int64_t unix_now);
+  [[nodiscard]] Error error() const { return sqlite::describe(connection_.get(), path_); }
+  [[nodiscard]] bool newer() const { return version_ > kSchemaVersion; }
+
+ private:
+  int configure();
+  int check();
+  int migrate();
+  Statement& statement(Query query) { return statements_.at(query); }
+  int sweep(int64_t unix_now);
+
+  int put(const PutMember& change);
+  int put(const DropMember& change);
+  int put(const PutEvent& change);
+  int put(const SaveProgress& change);
+  int put(const ForgetEvent& change);
+  int put(const ForgetProgress& change);
+  int put(const PutPending& change);
+  int put(const StartHandler& change);
+  int put(const SettleEvent& change);
+  int put(const PutQuery& change);
+  int put(const Clocks& change);
+  int put(const PutLiveTags& change);
+  int put(const PutLeft& change);
+  int put_number(std::string_view name, uint64_t value);
+
+  template <typename Row>
+  int each(const char* sql, Row row);
+  int load_members(StoredState& state);
+  int load_events(StoredState& state);
+  int load_progress(StoredState& state);
+  int load_pending(StoredState& state);
+  int load_small(StoredState& state, int64_t unix_now);
+
+  const std::string path_;
+  const DatabaseLimits limits_;
+  sqlite::Connection connection_;
+  std::array<Statement, kQueries> statements_;
+  int version_ = 0;
+  unsigned until_sweep_ = kSweepAfter;
+};
+
+// --- opening -----------------------------------------------------------------------------------
+
+int Database::Impl::open() {
+  sqlite3* connection = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                    SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+  int code = sqlite3_open_v2(path_.c_str(), &connection, flags, nullptr);
+  connection_.reset(connection);
+  if (code == SQLITE_OK) code = configure();
+  if (code == SQLITE_OK) code = check();
+  if (code == SQLITE_OK && !newer()) code = migrate();
+  if (code != SQLITE_OK || newer()) return code;
+  for (size_t i = 0; i < kQueries && code == SQLITE_OK; ++i) {
+    code = statements_[i].prepare(connection_.get(), kSql[i]);
+  }
+  // A table that should be there is not: as bad as a damaged page.
+  return (code & 0xff) == SQLITE_ERROR ? SQLITE_CORRUPT : code;
+}
+
+int Database::Impl::configure() {
+  sqlite3_busy_timeout(connection_.get(), kBusyTimeoutMs);
+  const std::string sql =
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512; "
+      "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; "
+      "PRAGMA journal_size_limit = 4194304; PRAGMA max_page_count = " +
+      std::to_string(limits_.pages);
+  return sqlite::execute(connection_.get(), sql.c_str());
+}
+
+int Database::Impl::check() {
+  Statement version;
+  int code = version.prepare(connection_.get(), "PRAGMA user_version");
+  if (code != SQLITE_OK) return code;
+  if (version.step() == SQLITE_ROW) version_ = static_cast<int>(version.integer());
+  bool whole = false;
+  code = each("PRAGMA quick_check(1)", [&](Statement& row) { whole = row.bytes() == "ok"; });
+  if (code != SQLITE_OK) return code;
+  return whole ? SQLITE_OK : SQLITE_CORRUPT;
+}
+
+int Database::Impl::migrate() {
+  if (version_ == kSchemaVersion) return SQLITE_OK;
+  // Version 0 is an empty file. Later versions add their steps here, one after the other.
+  int code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), kSchema);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
+  return code;
+}
+
+// --- loading -----------------------------------------------------------------------------------
+
+template <typename Row>
+int Database::Impl::each(const char* sql, Row row) {
+  Statement select;
+  int code = select.prepare(connection_.get(), sql);
+  if (code != SQLITE_OK) return code;
+  while ((code = select.step()) == SQLITE_ROW) row(select);
+  return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+int Database::Impl::load_members(StoredState& state) {
+  return each("SELECT id, name, ip, port, seen, gone, departed FROM members ORDER BY seen DESC",
+              [&](Statement& row) {
+                const auto id = NodeId::from_wire(row.bytes());
+                KnownMember member;
+                member.name = row.bytes();
+                const std::string ip = row.bytes();
+                const auto address =
+                    membership::Address::from_wire(ip, static_cast<uint32_t>(row.integer()));
+                member.seen = row.integer();
+                member.gone = row.integer() != 0;
+                member.left = row.integer() != 0;
+                if (!id || !address) return;
+                member.id = *id;
+                member.address = *address;
+                state.members.push_back(std::move(member));
+              });
+}
+
+int Database::Impl::load_events(StoredState& state) {
+  return each("SELECT origin, epoch, sequence, record FROM events ORDER BY number",
+              [&](Statement& row) {
+                const auto id = row.message();
+                state.events.push_back({id, row.bytes()});
+              });
+}
+
+int Database::Impl::load_progress(StoredState& state) {
+  return each("SELECT origin, epoch, contiguous, beyond FROM progress", [&](Statement& row) {
+    SaveProgress progress{};
+    const auto origin = NodeId::from_wire(row.bytes());
+    progress.epoch = static_cast<uint32_t>(row.integer());
+    progress.contiguous = static_cast<uint64_t>(row.integer());
+    progress.beyond = unpack_sequences(row.bytes());
+    if (!origin) return;
+    progress.origin = *origin;
+    state.progress.push_back(std::move(progress));
+  });
+}
+
+int Database::Impl::load_pending(StoredState& state) {
+  std::map<membership::MessageId, size_t> places;
+  const int code = each(
+      "SELECT origin, epoch, sequence, ltime, name, payload, coalesce FROM pending ORDER BY number",
+      [&](Statement& row) {
+        PendingEvent event;
+        event.id = row.message();
+        event.ltime = static_cast<uint64_t>(row.integer());
+        event.name = row.bytes();
+        event.payload = row.bytes();
+        event.coalesce = row.integer() != 0;
+        places[event.id] = state.pending.size();
+        state.pending.push_back(std::move(event));
+      });
+  if (code != SQLITE_OK) return code;
+  return each("SELECT origin, epoch, sequence, handler FROM started", [&](Statement& row) {
+    const auto place = places.find(row.message());
+    if (place != places.end()) state.pending[place->second].started.push_back(row.bytes());
+  });
+}
+
+int Database::Impl::load_small(StoredState& state, int64_t unix_now) {
+  int code = each("SELECT origin, epoch, sequence, expires FROM queries ORDER BY number",
+                  [&](Statement& row) {
+                    const auto id = row.message();
+                    if (row.integer() >= unix_now) state.queries.push_back(id);
+                  });
+  if (code != SQLITE_OK) return code;
+  code = each("SELECT key, value FROM tags", [&](Statement& row) {
+    std::string key = row.bytes();
+    std::optional<std::string> value;
+    if (!row.is_null()) value = row.bytes();
+    state.live_tags.emplace(std::move(key), std::move(value));
+  });
+  if (code != SQLITE_OK) return code;
+  return each("SELECT name, value FROM numbers", [&](Statement& row) {
+    const std::string name = row.bytes();
+    const auto value = static_cast<uint64_t>(row.integer());
+    if (name == "member_clock") state.clocks.member = value;
+    if (name == "event_clock") state.clocks.event = value;
+    if (name == "query_clock") state.clocks.query = value;
+    if (name == "left") state.left = value != 0;
+  });
+}
+
+Result<StoredState> Database::Impl::load(int64_t unix_now) {
+  StoredState state;
+  int code = sweep(unix_now);
+  if (code == SQLITE_OK) code = load_members(state);
+  if (code == SQLITE_OK) code = load_events(state);
+  if (code == SQLITE_OK) code = load_progress(state);
+  if (code == SQLITE_OK) code = load_pending(state);
+  if (code == SQLITE_OK) code = load_small(state, unix_now);
+  if (code != SQLITE_OK) return tl::unexpected(error());
+  return state;
+}
+
+// --- changes -----------------------------------------------------------------------------------
+
+int Database::Impl::put(const PutMember& change) {
+  const KnownMember& member = change.member;
+  const std::string ip = member.address.wire_ip();
+  return statement(kPutMember)
+      .blob(member.id.wire())
+      .blob(member.name)
+      .blob(ip)
+      .bind(member.address.port())
+      .bind(member.seen)
+      .bind(member.gone ? 1 : 0)
+      .bind(member.left ? 1 : 0)
+      .run();
+}
+
+int Database::Impl::put(const DropMember& change) {
+  return statement(kDropMember).blob(change.id.wire()).run();
+}
+
+int Database::Impl::put(const PutEvent& change) {
+  return statement(kPutEvent).message(change.id).blob(change.record).run();
+}
+
+int Database::Impl::put(const SaveProgress& change) {
+  const std::string beyond = pack_sequences(change.beyond);
+  return statement(kPutProgress)
+      .blob(change.origin.wire())
+      .bind(change.epoch)
+      .bind(static_cast<int64_t>(change.contiguous))
+      .blob(beyond)
+      .run();
+}
+
+int Database::Impl::put(const ForgetEvent& change) {
+  return statement(kDropEvent).message(change.id).run();
+}
+
+int Database::Impl::put(const ForgetProgress& change) {
+  return statement(kDropProgress).blob(change.origin.wire()).bind(change.epoch).run();
+}
+
+int Database::Impl::put(const PutPending& change) {
+  const PendingEvent& event = change.event;
+  return statement(kPutPending)
+      .message(event.id)
+      .bind(static_cast<int64_t>(event.ltime))
+      .blob(event.name)
+      .blob(event.payload)
+      .bind(event.coalesce ? 1 : 0)
+      .run();
+}
+
+int Database::Impl::put(const StartHandler& change) {
+  return statement(kStartHandler).message(change.event).blob(change.handler).run();
+}
+
+int Database::Impl::put(const SettleEvent& change) {
+  const int code = statement(kDropPending).message(change.id).run();
+  return code == SQLITE_OK ? statement(kDropStarted).message(change.id).run() : code;
+}
+
+int Database::Impl::put(const PutQuery& change) {
+  return statement(kPutQuery).message(change.id).bind(change.expires).run();
+}
+
+int Database::Impl::put_number(std::string_view name, uint64_t value) {
+  return statement(kPutNumber).text(name).bind(static_cast<int64_t>(value)).run();
+}
+
+int Database::Impl::put(const Clocks& change) {
+  int code = put_number("member_clock", change.member);
+  if (code == SQLITE_OK) code = put_number("event_clock", change.event);
+  if (code == SQLITE_OK) code = put_number("query_clock", change.query);
+  return code;
+}
+
+int Database::Impl::put(const PutLiveTags& change) {
+  int code = statement(kDropTags).run();
+  for (const auto& [key, value] : change.tags) {
+    if (code != SQLITE_OK) break;
+    Statement& insert = statement(kPutTag).blob(key);
+    code = (value ? insert.blob(*value) : insert.bind_null()).run();
+  }
+  return code;
+}
+
+int Database::Impl::put(const PutLeft& change) {
+  return put_number("left", change.left ? 1 : 0);
+}
+
+int Database::Impl::sweep(int64_t unix_now) {
+  until_sweep_ = kSweepAfter;
+  int code =
+      statement(kSweepQueries).bind(unix_now).bind(static_cast<int64_t>(limits_.queries)).run();
+  if (code == SQLITE_OK) {
+    code = statement(kSweepMembers).bind(unix_now - limits_.gone_member_s).run();
+  }
+  if (code == SQLITE_OK) {
+    code = statement(kSweepGone).bind(static_cast<int64_t>(limits_.gone_members)).run();
+  }
+  return code;
+}
+
+Result<void> Database::Impl::commit(std::span<const Changes> batch, int64_t unix_now) {
+  int code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
+  for (const Changes& changes : batch) {
+    for (const Change& change : changes) {
+      if (code != SQLITE_OK) break;
+      code = std::visit([this](const auto& one) { return put(one); }, change);
+      if (until_sweep_ > 0) --until_sweep_;
+    }
+  }
+  if (code == SQLITE_OK && until_sweep_ == 0) code = sweep(unix_now);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
+  if (code == SQLITE_OK) return {};
+  Error failed = error();
+  if (sqlite3_get_autocommit(connection_.get()) == 0) {
+    sqlite::execute(connection_.get(), "ROLLBACK");
+  }
+  return tl::unexpected(std::move(failed));
+}
+
+// --- the door ----------------------------------------------------------------------------------
+
+Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Database::~Database() = default;
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path,
+                                                 const DatabaseLimits& limits,
+                                                 std::vector<std::string>& notes) {
+  auto impl = std::make_unique<Impl>(path, limits);
+  int code = impl->open();
+  if (is_damage(code)) {
+    impl = nullptr;  // closes the file before it is moved
+    const std::string aside = move_aside(path);
+    if (aside.empty()) {
+      return fail(ErrorKind::kUnavailable, path + " is damaged, and cannot be moved aside: " +
+                                               std::strerror(errno) + "; remove it");
+    }
+    notes.push_back(path + " was damaged: it is kept as " + aside +
+                    ", and a new one is begun. Known members, events and tags set at run time are "
+                    "lost; give an address to join");
+    impl = std::make_unique<Impl>(path, limits);
+    code = impl->open();
+  }
+  if (code == SQLITE_OK && impl->newer()) {
+    return fail(ErrorKind::kInvalid, path +
+                                         " was written by a newer version: install that, or move "
+                                         "the file away and start anew");
+  }
+  if (code != SQLITE_OK) return tl::unexpected(impl->error());
+  return std::unique_ptr<Database>(new Database(std::move(impl)));
+}
+
+Result<StoredState> Database::load(int64_t unix_now) {
+  return impl_->load(unix_now);
+}
+
+Result<void> Database::commit(std::span<const Changes> batch, int64_t unix_now) {
+  return impl_->commit(batch, unix_now);
+}
+
+}  // namespace starling::agent

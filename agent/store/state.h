@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What survives a restart, as values: what the store hands back at start, and the changes to it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "membership/action.h"
+#include "membership/address.h"
+#include "membership/ids.h"
+#include "membership/node.h"
+
+namespace starling::agent {
+
+/// A member as it is remembered: to be found again, not to be believed.
+struct KnownMember {
+  membership::NodeId id;
+  std::string name;
+  membership::Address address;
+  int64_t seen = 0;   ///< unix seconds of the last change
+  bool gone = false;  ///< failed when last heard of; it may come back
+  bool left = false;  ///< took its leave
+};
+
+/// A user event that was accepted, and whose handlers have not all been started.
+struct PendingEvent {
+  membership::MessageId id;
+  membership::LamportTime ltime = 0;
+  std::string name;
+  std::string payload;
+  bool coalesce = false;
+  std::vector<std::string> started;  ///< handlers that have run, or begun to
+};
+
+/// Changes of tags at run time, which lie over the configured ones: a value, or none for a tag that
+/// was removed.
+using LiveTags = std::map<std::string, std::optional<std::string>>;
+
+/// All that an earlier process left.
+struct StoredState {
+  std::vector<KnownMember> members;                     ///< last seen first
+  std::vector<membership::Restored::KeptEvent> events;  ///< in order of arrival
+  std::vector<membership::SaveProgress> progress;
+  std::vector<membership::MessageId> queries;
+  std::vector<PendingEvent> pending;  ///< in order of arrival
+  membership::Clocks clocks;
+  LiveTags live_tags;
+  bool left = false;  ///< the last process ended by leaving the cluster
+};
+
+// --- changes -----------------------------------------------------------------------------------
+
+struct PutMember {
+  KnownMember member;
+};
+struct DropMember {
+  membership::NodeId id;
+};
+struct PutEvent {
+  membership::MessageId id;
+  std::string record;
+};
+/// To be handed to handlers, until SettleEvent.
+struct PutPending {
+  PendingEvent event;
+};
+/// A handler is about to run for a pending event. Ignored when the event is not pending.
+struct StartHandler {
+  membership::MessageId event;
+  std::string handler;
+};
+/// No handler is left to be started for the event.
+struct SettleEvent {
+  membership::MessageId id;
+};
+struct PutQuery {
+  membership::MessageId id;
+  int64_t expires = 0;  ///< unix seconds; kept until then
+};
+struct PutLiveTags {
+  LiveTags tags;
+};
+struct PutLeft {
+  bool left = false;
+};
+
+using Change =
+    std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress, membership::ForgetEvent,
+                 membership::ForgetProgress, PutPending, StartHandler, SettleEvent, PutQuery,
+                 membership::Clocks, PutLiveTags, PutLeft>;
+/// Carried out together or not at all.
+using Changes = std::vector<Change>;
+
+}  // namespace starling::agent
