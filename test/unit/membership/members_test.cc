@@ -235,3 +235,44 @@ TEST_CASE("malformed descriptions change nothing") {
   CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
   CHECK(parts.table.size() == 1);
 }
+
+TEST_CASE("who is declared failed elsewhere is told so by whoever did not suspect it") {
+  Parts parts;
+  fill(parts, 9);
+  std::vector<NodeId> told;
+  parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1}), false);
+  CHECK(told.empty());  // its accuser tells it
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2}), false);
+  CHECK(told.empty());
+  parts.members.apply(accusation(4, at(5), proto::MEMBER_FAILED, {1, 2}), false);
+  CHECK(told == std::vector<NodeId>{node_id(4)});
+}
+
+TEST_CASE("members that were gone before we came are listed but no news") {
+  Parts parts;
+  parts.members.apply(member_record(1, at(5), proto::MEMBER_FAILED), true);
+  CHECK(status_of(parts, 1) == Status::kFailed);
+  CHECK(parts.members.force_leave("node1", false).has_value());
+  CHECK(status_of(parts, 1) == Status::kLeft);
+  CHECK(parts.take<MemberEvent>().empty());
+  parts.members.apply(member_record(1, at(6)), false);
+  parts.members.apply(member_record(1, at(7), proto::MEMBER_LEFT), false);
+  const auto events = parts.take<MemberEvent>();
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].change == MemberChange::kJoin);
+  CHECK(events[1].change == MemberChange::kLeave);
+}
+
+TEST_CASE("a failed member that is old enough elsewhere is not taken over to be kept anew") {
+  Parts parts;
+  proto::MemberRecord record = member_record(1, at(5), proto::MEMBER_FAILED);
+  record.set_age_s(23 * 3600);
+  parts.members.apply(record, true);
+  CHECK(parts.table.size() == 1);
+  parts.run_for(1h + 1s);
+  CHECK(parts.table.size() == 0);
+  record.set_age_s(25 * 3600);
+  parts.members.apply(record, true);
+  CHECK(parts.table.size() == 0);
+}
