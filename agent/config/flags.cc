@@ -127,6 +127,7 @@ std::string_view nearest_flag(std::string_view name) {
   std::replace(key.begin(), key.end(), '-', '_');
   if (const std::string_view flag = config::flag_of_key(key); !flag.empty()) return flag;
   std::vector<std::string_view> names;
+  names.reserve(kFlags.size());
   for (const FlagSpec& flag : kFlags) names.push_back(flag.name);
   return config::nearest(name, names);
 }

@@ -377,6 +377,7 @@ Result<void> apply_file(Draft& draft, const Value& root) {
     const Key* key = find_key(entry.key);
     if (key == nullptr) {
       std::vector<std::string_view> names;
+      names.reserve(kKeys.size());
       for (const Key& each : kKeys) names.push_back(each.name);
       return unknown_key(entry, names, hint(entry.key));
     }

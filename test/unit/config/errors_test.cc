@@ -8,7 +8,7 @@ namespace starling::agent {
 
 namespace {
 
-std::string flag_error(std::vector<FlagValue> flags) {
+std::string flag_error(const std::vector<FlagValue>& flags) {
   return error_of(load_config(flags, test_environment()));
 }
 

@@ -22,7 +22,7 @@ Environment with_interfaces() {
   return environment;
 }
 
-std::string bind_of(std::vector<FlagValue> flags) {
+std::string bind_of(const std::vector<FlagValue>& flags) {
   const auto config = load_config(flags, with_interfaces());
   return config ? config->bind.to_string() : config.error().message;
 }
