@@ -46,6 +46,7 @@ build() {
   install_packages
   headline "Building Starling (a few minutes the first time)"
   cd "$root"
+  export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1  # one cache serves all checkouts
   if [ ! -f build/release/build.ninja ]; then
     echo '$ cmake --preset release'
     cmake --preset release -DSTARLING_TESTS=OFF >/dev/null

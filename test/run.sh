@@ -16,6 +16,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
+# One cache serves all checkouts.
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+
 packages=(
   # to build
   ccache clang-19 cmake libasio-dev libcli11-dev libexpected-dev libfmt-dev libprotobuf-dev
