@@ -346,6 +346,7 @@ DispatcherStatistics Dispatcher::Impl::statistics() const {
 
 std::vector<HandlerStatus> Dispatcher::Impl::handlers() const {
   std::vector<HandlerStatus> list;
+  list.reserve(active_.size());
   for (const HandlerId id : active_) {
     list.push_back(
         {handlers_.at(id).spec.to_string(), schedule_.running(id), schedule_.waiting(id)});

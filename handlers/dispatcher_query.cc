@@ -139,6 +139,7 @@ void Dispatcher::Impl::shutdown(Duration grace, std::function<void()> done) {
     release_event(event);
   }
   std::vector<std::function<void(QueryOutcome)>> askers;
+  askers.reserve(queries_.size());
   for (auto& [key, query] : queries_) askers.push_back(std::move(query.done));
   queries_.clear();
   query_times_.clear();

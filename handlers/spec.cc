@@ -121,9 +121,9 @@ Result<HandlerSpec> HandlerSpec::make(const std::vector<std::string>& filters, s
                                       HandlerLimits limits) {
   HandlerSpec spec;
   for (const std::string& text : filters) {
-    Result<Filter> filter = Filter::parse(text);
-    if (!filter) return tl::unexpected(filter.error());
-    spec.filters.push_back(*std::move(filter));
+    Result<std::vector<Filter>> list = parse_filters(text);
+    if (!list) return tl::unexpected(list.error());
+    spec.filters.insert(spec.filters.end(), list->begin(), list->end());
   }
   if (spec.filters.empty()) spec.filters.emplace_back();
   if (auto ok = check_command(command); !ok) return tl::unexpected(ok.error());

@@ -61,8 +61,9 @@ struct HandlerSpec {
   /// with commas and no spaces. Errors: kInvalid, with the remedy.
   static Result<HandlerSpec> parse(std::string_view text);
 
-  /// The same from the fields of a configuration file; no filter means all events. Errors:
-  /// kInvalid, naming the field, its value and its range.
+  /// The same from the fields of a configuration file. Each string is a filter or a list with
+  /// commas; none, or an empty one, means all events. Errors: kInvalid, naming the field, its value
+  /// and its range.
   static Result<HandlerSpec> make(const std::vector<std::string>& filters, std::string command,
                                   HandlerLimits limits = {});
 

@@ -8,7 +8,6 @@
 using namespace std::chrono_literals;
 using starling::handlers::AnswerCollector;
 using starling::handlers::JobEnding;
-using starling::handlers::JobReport;
 using starling::handlers::make_outcome;
 using starling::handlers::make_report;
 using starling::handlers::Output;

@@ -41,18 +41,21 @@ Event user_event(const std::string& name, uint64_t ltime, std::string id = {}) {
 
 std::vector<std::string> names(const Event& event) {
   std::vector<std::string> list;
+  list.reserve(event.members.size());
   for (const Member& member : event.members) list.push_back(member.name);
   return list;
 }
 
 std::vector<std::string> ids(const Coalesced& coalesced) {
   std::vector<std::string> list;
+  list.reserve(coalesced.events.size());
   for (const Event& event : coalesced.events) list.push_back(event.id);
   return list;
 }
 
 /// Feeds changes of one member in one window, whose end it returns.
-Coalesced window_of(MemberCoalescer& coalescer, std::vector<EventType> types, Tags tags = {}) {
+Coalesced window_of(MemberCoalescer& coalescer, const std::vector<EventType>& types,
+                    const Tags& tags = {}) {
   for (const EventType type : types) {
     CHECK(coalescer.offer(kStart, member_event(type, "a", tags)).events.empty());
   }

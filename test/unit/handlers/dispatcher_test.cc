@@ -148,6 +148,7 @@ TEST_CASE("a handler listed twice runs twice under two names") {
   bench.send(user("a"));
   REQUIRE(bench.until_reports(3));
   std::vector<std::string> names;
+  names.reserve(bench.reports.size());
   for (const JobReport& report : bench.reports) names.push_back(report.job.handler);
   std::ranges::sort(names);
   CHECK(names == std::vector<std::string>{"user=true", "user=true#2", "user=true#3"});

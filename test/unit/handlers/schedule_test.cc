@@ -25,6 +25,7 @@ TEST_CASE("schedule runs a handler's jobs in order and one at a time") {
   Schedule schedule(64);
   const HandlerId handler = schedule.add_handler(1, 10);
   std::vector<JobId> submitted;
+  submitted.reserve(5);
   for (int i = 0; i < 5; ++i) submitted.push_back(submit(schedule, handler));
   std::vector<JobId> run;
   while (const auto job = schedule.next()) {

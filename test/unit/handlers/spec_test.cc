@@ -122,6 +122,9 @@ TEST_CASE("spec from configuration fields checks each limit") {
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message == "handler concurrency is 5000; it must be from 1 to 1024");
   CHECK(HandlerSpec::make({}, "cmd")->filters == std::vector<Filter>{Filter{}});
+  CHECK(HandlerSpec::make({""}, "cmd")->filters == std::vector<Filter>{Filter{}});
+  CHECK(HandlerSpec::make({"user:a,query", "member-join"}, "c")->to_string() ==
+        "user:a,query,member-join=c");
   CHECK_FALSE(HandlerSpec::make({"member-joined"}, "cmd"));
 }
 
