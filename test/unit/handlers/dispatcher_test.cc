@@ -249,12 +249,12 @@ TEST_CASE("a run over its time limit is ended and the next one begins") {
   Bench bench;
   TempDir dir;
   bench.handlers({"user=if [ \"$(cat)\" = stuck ]; then sleep 1000; fi"},
-                 HandlerLimits{.timeout = 300ms});
+                 HandlerLimits{.timeout = 2s});
   bench.send(user("a", "stuck"));
   bench.send(user("a", "fine"));
   REQUIRE(bench.until_reports(2));
   CHECK(bench.reports[0].ending == JobEnding::kTimedOut);
-  CHECK(bench.reports[0].error == "timed out after 300ms");
+  CHECK(bench.reports[0].error == "timed out after 2s");
   CHECK(bench.reports[1].ending == JobEnding::kSucceeded);
   CHECK(bench.dispatcher->statistics().timed_out == 1);
 }
@@ -282,7 +282,9 @@ TEST_CASE("handlers get the environment of the options") {
 }
 
 TEST_CASE("member events are coalesced and user events pass them") {
-  Bench bench;
+  DispatcherOptions options;
+  options.member_window = {1s, 10s};
+  Bench bench(std::move(options));
   bench.handlers({"member-join=cat", "user=cat"});
   for (const char* name : {"a", "b", "c"}) bench.send(member(EventType::kMemberJoin, name));
   bench.send(user("u", "now"));
@@ -476,7 +478,7 @@ TEST_CASE("a query whose handler runs past the deadline fails in time or takes a
   const QueryOutcome outcome = bench.outcome();
   CHECK(outcome.kind == QueryOutcomeKind::kFailed);
   CHECK(outcome.error == "still running at the query's deadline");
-  bench.ask(query("b", 300ms));
+  bench.ask(query("b", 2s));
   CHECK(bench.outcome().payload == "second\n");
   dir.touch("go");
   REQUIRE(bench.until_reports(3));  // the late ones run to their end
