@@ -39,7 +39,7 @@ struct CheckerOptions {
   /// Nor do some cut links of a member, if the others are at least this many times as many.
   unsigned tolerated_cut_factor = 8;
   /// Datagrams that one process may send in one second: base + factor * members.
-  size_t packets_per_second_base = 400;
+  size_t packets_per_second_base = 2000;
   size_t packets_per_second_factor = 20;
   /// Timers that may fire at one process, per second on average.
   size_t timers_per_second = 2000;

@@ -88,6 +88,7 @@ namespace {
 /// Times within which the calm cluster at the end must have spread one event and one query.
 constexpr Duration kCalmEventBound = 2s;
 constexpr Duration kBootSpread = 2s;
+constexpr size_t kSeeds = 3;
 
 membership::QueryOptions query(std::string name, std::string payload) {
   membership::QueryOptions options;
@@ -132,6 +133,8 @@ class Player {
   void carry_out(const Step& step);
   void process_step(const Step& step, NodeIndex node);
   void link_step(const Step& step);
+  /// Some members that are part of the cluster.
+  std::vector<NodeIndex> seeds() const;
   bool ended(NodeIndex node) const { return !world_.running(node) && !world_.host(node).left; }
 
   const Scenario& scenario_;
@@ -152,6 +155,14 @@ void Player::boot() {
   world_.run_for(kBootSpread);
   result_.boot = checker_.require_convergence(scenario_.boot_bound);
   world_.run_for(scenario_.checker.join_settling);
+}
+
+std::vector<NodeIndex> Player::seeds() const {
+  std::vector<NodeIndex> nodes;
+  for (const NodeIndex node : world_.usable_nodes()) {
+    if (world_.host(node).joined != kNever && nodes.size() < kSeeds) nodes.push_back(node);
+  }
+  return nodes;
 }
 
 void Player::play() {
@@ -181,9 +192,7 @@ void Player::carry_out(const Step& step) {
       break;
     case StepKind::kAddNode: {
       const NodeIndex node = world_.add_node();
-      std::vector<NodeIndex> seeds = world_.usable_nodes();
-      seeds.resize(std::min<size_t>(seeds.size(), 3));
-      world_.join(node, std::move(seeds));
+      world_.join(node, seeds());
       break;
     }
     default:
@@ -240,7 +249,7 @@ void Player::process_step(const Step& step, NodeIndex node) {
       if (ended(node)) world_.restart_moved(node);
       break;
     case StepKind::kRestartFresh:
-      if (ended(node)) world_.restart_fresh(node);
+      if (ended(node)) world_.restart_fresh(node, seeds());
       break;
     default:
       if (!world_.usable(node)) break;
@@ -270,6 +279,10 @@ void Player::recover() {
   for (NodeIndex node = 0; node < world_.size(); ++node) world_.resume(node);
   for (const NodeIndex node : scenario_.back) {
     if (ended(node)) world_.restart(node);
+  }
+  // Whose seeds have all gone for good needs new ones.
+  for (const NodeIndex node : world_.usable_nodes()) {
+    if (world_.host(node).joined == kNever) world_.join(node, seeds());
   }
   result_.recovery = checker_.require_convergence(scenario_.liveness_bound);
 }

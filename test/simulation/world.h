@@ -139,8 +139,8 @@ class World : private StreamHost {
   void restart(NodeIndex node);
   /// As restart, at a new address.
   void restart_moved(NodeIndex node);
-  /// A new id on an empty disk; it joins through the seeds of the earlier process.
-  void restart_fresh(NodeIndex node);
+  /// A new id on an empty disk, which joins through `seeds`.
+  void restart_fresh(NodeIndex node, std::vector<NodeIndex> seeds);
   /// Freezes the process (SIGSTOP): inputs wait in bounded buffers, timers do not fire.
   void pause(NodeIndex node);
   void resume(NodeIndex node);

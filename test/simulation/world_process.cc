@@ -106,12 +106,11 @@ void World::restart_moved(NodeIndex node) {
   restart(node);
 }
 
-void World::restart_fresh(NodeIndex node) {
+void World::restart_fresh(NodeIndex node, std::vector<NodeIndex> seeds) {
   stop_process(node, StopKind::kCrash);
   new_identity(node);
   start_process(node, false);
-  const Host& host = *hosts_[node];
-  if (!host.seeds.empty()) join(node, host.seeds, host.replay);
+  join(node, std::move(seeds));
 }
 
 void World::pause(NodeIndex node) {

@@ -166,7 +166,7 @@ TEST_CASE("a restart with state keeps id and disk and a fresh one neither") {
   CHECK(pair.world.host(pair.b).epoch == 2);
   CHECK(pair.world.node(pair.b).statistics().events_accepted == 1);
   CHECK(pair.world.node(pair.b).clocks().event == 1);
-  pair.world.restart_fresh(pair.b);
+  pair.world.restart_fresh(pair.b, {pair.a});
   CHECK(pair.world.host(pair.b).id != id);
   CHECK(pair.world.node(pair.b).statistics().events_accepted == 0);
   CHECK(pair.world.node(pair.b).clocks().event == 0);
