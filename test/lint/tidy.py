@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+import tree
+
 CLANG_TIDY = "clang-tidy-19"
 QUOTED = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.M)
 
@@ -119,8 +121,10 @@ def main():
     if arguments.changed:
         chosen &= changed_files(arguments.root, arguments.changed)
     version = subprocess.run([CLANG_TIDY, "--version"], stdout=subprocess.PIPE, check=True).stdout
-    with open(os.path.join(arguments.root, ".clang-tidy"), "rb") as file:
-        version += file.read()
+    for path in tree.list_files(arguments.root):
+        if os.path.basename(path) == ".clang-tidy":
+            with open(os.path.join(arguments.root, path), "rb") as file:
+                version += file.read()
     os.makedirs(arguments.cache, exist_ok=True)
     hasher = Hasher([arguments.root, arguments.build])
     waiting = {}
