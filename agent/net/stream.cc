@@ -229,6 +229,7 @@ void Stream::received(std::string_view bytes) {
 void Stream::established_now() {
   state_ = State::kOpen;
   set_deadline(limits_.idle_timeout);
+  arm_timer();  // it may be earlier than the handshake's
   for (const std::string& message : early_) codec_.seal(message, out_);
   early_.clear();
   early_bytes_ = 0;
