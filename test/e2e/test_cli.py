@@ -113,7 +113,8 @@ class WithAgent(Case):
     def test_reachability(self):
         alpha, _ = self.cluster("alpha", "beta")
         done = alpha.cli("reachability")
-        self.assertIn("2", done.stdout)
+        self.assertIn("Total members: 2, live members: 2", done.stdout)
+        self.assertIn("Successfully contacted all live nodes", done.stdout)
 
     def test_two_agents_on_one_socket(self):
         alpha, = self.cluster("alpha")

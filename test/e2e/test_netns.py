@@ -5,7 +5,7 @@ import os
 import time
 
 import harness
-from harness import BINARY, Case, needs_root, run, takes, wait_for
+from harness import BINARY, Case, needs_root, run, takes, wait_for, write_file
 
 NOWHERE = "02:00:00:00:00:01"  # frames to it are dropped by the bridge without a word
 
@@ -118,7 +118,9 @@ class Namespaces(Case):
 
     @takes(240)
     def test_partition_heals_by_itself(self):
-        hosts, agents = self.start_hosts(5, "-event-handler", "user:deploy=cat >> heard")
+        quick = write_file(os.path.join(self.folder, "quick.yaml"), "reconnect_interval: 2s\n")
+        hosts, agents = self.start_hosts(5, "-config-file", quick, "-event-handler",
+                                         "user:deploy=cat >> heard")
         left, right = agents[:3], agents[3:]
         hosts.move((3, 4), "right")
         self.wait_seen(left, 90, host0="alive", host1="alive", host2="alive", host3="failed",

@@ -55,9 +55,7 @@ class Queries(Case):
                               "echo the disk is full >&2; exit 3"])
         text, seconds = self.query(alpha, "-timeout", "40s", "check", check=False)
         self.assertIn("Response from 'alpha': fine", text)
-        self.assertIn("beta", text)
-        self.assertIn("3", text)
-        self.assertIn("the disk is full", text)
+        self.assertRegex(text, r"Failure from 'beta': .*3(.|\n)*the disk is full")
         self.assertLess(seconds, 20)
 
     @takes(90)
@@ -76,8 +74,8 @@ class Queries(Case):
             "-event-handler", f"query:dump=head -c {LARGEST + 1} /dev/zero | tr '\\0' x"])
         text, seconds = self.query(alpha, "-timeout", "40s", "dump", check=False)
         self.assertNotIn("xxxx", text)
-        self.assertIn("beta", text)
-        self.assertRegex(text.lower(), "large|limit")
+        for agent in (alpha, beta):
+            self.assertRegex(text, f"Failure from '{agent.name}': .*{LARGEST + 1}.*{LARGEST}")
         self.assertLess(seconds, 20)
 
     def test_silent_member_is_listed(self):
@@ -87,7 +85,7 @@ class Queries(Case):
         text, _ = self.query(alpha, "-timeout", "3s", "load", check=False)
         self.assertIn("Response from 'beta': beta", text)
         self.assertIn("Total Responses: 2", text)
-        self.assertIn("gamma", text)  # among those that did not answer
+        self.assertIn("No answer from: gamma", text)
         gamma.signal(signal.SIGCONT)
 
     def test_no_handler_is_no_answer(self):
