@@ -7,7 +7,6 @@
 namespace starling::simulation {
 namespace {
 
-using membership::MemberChange;
 using membership::Options;
 
 TEST_CASE("two hundred members boot through one seed") {

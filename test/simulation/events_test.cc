@@ -88,6 +88,26 @@ TEST_CASE("who was down hears the events of that time once") {
   CHECK(cluster.events.handled["meanwhile"][9] == 5);
 }
 
+TEST_CASE("who was down hears of it even if it meets newcomers first") {
+  for (uint64_t seed = 70; seed < 90; ++seed) {
+    Cluster cluster(seeded(seed));
+    cluster.boot(6);
+    cluster.world.crash(5);
+    cluster.world.run_for(5s);
+    REQUIRE(cluster.world.send_event(0, "meanwhile", "x"));
+    cluster.world.run_for(1s);
+    // These have never heard the event, and as newcomers never will.
+    for (NodeIndex node = 1; node < 5; ++node) {
+      cluster.world.crash(node);
+      cluster.world.restart_fresh(node, {0});
+    }
+    cluster.world.run_for(5s);
+    cluster.world.restart(5);
+    cluster.settle(30s);
+    CHECK(cluster.events.handled["meanwhile"][5] == 1);
+  }
+}
+
 TEST_CASE("an origin that crashes at once has told the others or nobody") {
   for (uint64_t seed = 50; seed < 60; ++seed) {
     Cluster cluster(seeded(seed));

@@ -86,9 +86,9 @@ int run_swarm(const std::string& range, const SwarmOptions& options) {
       print_violations(scenario, result, options);
     }
   }
+  const uint64_t count = last - first + 1;
   std::printf("%llu seeds, %zu failed, %.0f virtual seconds in %.1f s\n",
-              static_cast<unsigned long long>(last - first + 1), failed, seconds(virtual_time),
-              wall);
+              static_cast<unsigned long long>(count), failed, seconds(virtual_time), wall);
   return failed == 0 ? 0 : 1;
 }
 
