@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of an event: cluster -> monitors and dispatcher -> handlers, and of an answer back.
+#include <utility>
+
+#include "agent/agent_impl.h"
+#include "agent/handler_events.h"
+#include "agent/handler_specs.h"
+#include "handlers/text.h"
+
+namespace starling::agent {
+
+namespace {
+
+// Of a handler's output, in one line of the log.
+constexpr size_t kLoggedOutput = 1024;
+
+handlers::Duration to_steady(membership::Duration duration) {
+  return std::chrono::duration_cast<handlers::Duration>(duration);
+}
+
+}  // namespace
+
+Result<void> Agent::open_dispatcher() {
+  handlers::DispatcherOptions options;
+  options.max_running = config_.max_running_handlers;
+  options.response_limit = config_.options.query_response_size_limit;
+  options.member_window = {to_steady(config_.quiescent_period), to_steady(config_.coalesce_period)};
+  options.user_window = {to_steady(config_.user_quiescent_period),
+                         to_steady(config_.user_coalesce_period)};
+  // So that `starling event ...` in a handler reaches the agent that runs it.
+  options.environment = {"STARLING_CONTROL=" + config_.control};
+  options.hooks = dispatcher_hooks();
+  dispatcher_ = std::make_unique<handlers::Dispatcher>(io_, std::move(options));
+  auto specs = make_handler_specs(config_.event_handlers, config_);
+  if (!specs) return tl::unexpected(specs.error());
+  dispatcher_->set_handlers(std::move(*specs));
+  return {};
+}
+
+ClusterHooks Agent::cluster_hooks() {
+  ClusterHooks hooks;
+  hooks.member = [this](const membership::MemberEvent& event) {
+    service_->saw(event);
+    dispatcher_->dispatch(to_handler_event(event, ++member_events_),
+                          to_host(cluster_->node().self()));
+  };
+  hooks.user_event = [this](const membership::UserEventArrived& event) {
+    service_->saw(event);
+    deliveries_->expect(event.id);
+    dispatcher_->dispatch(to_handler_event(event), to_host(cluster_->node().self()));
+  };
+  hooks.query = [this](const membership::QueryArrived& query) {
+    service_->saw(query);
+    dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
+                                [this, id = query.id](handlers::QueryOutcome outcome) {
+                                  cluster_->answer_query(id, to_answer(std::move(outcome)));
+                                });
+  };
+  hooks.left = [this] { left(); };
+  return hooks;
+}
+
+handlers::DispatcherHooks Agent::dispatcher_hooks() {
+  handlers::DispatcherHooks hooks;
+  hooks.starting = [this](const handlers::JobName& job, std::function<void(bool)> proceed) {
+    deliveries_->starting(job, std::move(proceed));
+  };
+  hooks.finished = [this](const handlers::JobReport& report) { job_finished(report); };
+  hooks.dropped = [this](const handlers::JobName& job, handlers::DropReason reason) {
+    log_->warn("handlers", "not run: " + job.handler + " for " + job.event + ": " +
+                               std::string(handlers::drop_reason_name(reason)));
+  };
+  hooks.settled = [this](const std::string& event_id) { deliveries_->settled(event_id); };
+  return hooks;
+}
+
+void Agent::job_finished(const handlers::JobReport& report) {
+  const bool failed = !report.error.empty();
+  const LogLevel level = failed ? LogLevel::kError : LogLevel::kDebug;
+  if (!log_->enabled(level)) return;
+  std::string line = report.job.handler + " for " + report.job.event + ": " +
+                     (failed ? report.error : "done") + " after " +
+                     handlers::format_duration(report.duration);
+  if (report.output_bytes > 0) {
+    line += ", output (" + std::to_string(report.output_bytes) +
+            " bytes): " + handlers::readable_end(report.output, kLoggedOutput);
+  }
+  log_->write(level, "handlers", line);
+}
+
+/// What an earlier process accepted and did not come to.
+void Agent::resume_deliveries() {
+  const handlers::Host host = to_host(cluster_->node().self());
+  for (const PendingEvent& event : std::exchange(state_, {}).pending) {
+    dispatcher_->dispatch(to_handler_event(event), host);
+  }
+}
+
+}  // namespace starling::agent

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inside of run_agent(), for its own .cc files only: agent.cc starts and stops, agent_events.cc
+// connects the parts.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/cluster.h"
+#include "agent/config/config.h"
+#include "agent/control/server.h"
+#include "agent/control/service.h"
+#include "agent/deliveries.h"
+#include "agent/joiner.h"
+#include "agent/log.h"
+#include "agent/notify.h"
+#include "agent/store/store.h"
+#include "agent/tag_keeper.h"
+#include "handlers/dispatcher.h"
+
+namespace starling::agent {
+
+class Agent {
+ public:
+  Agent(Config config, Environment environment);
+
+  /// Builds all parts and begins to listen; nothing has been said to anybody on an error.
+  Result<void> start();
+  /// Until the end. The exit status.
+  int run();
+
+ private:
+  // --- start (agent.cc) ---
+  Result<void> open_log();
+  Result<void> open_store();
+  Result<void> open_cluster();
+  void begin();
+  void joined();
+  void print_banner() const;
+  void beat();
+
+  // --- connections (agent_events.cc) ---
+  Result<void> open_dispatcher();
+  ClusterHooks cluster_hooks();
+  handlers::DispatcherHooks dispatcher_hooks();
+  void job_finished(const handlers::JobReport& report);
+  void resume_deliveries();
+
+  // --- while it runs, and the end (agent.cc) ---
+  void wait_for_signal();
+  void signalled(int number);
+  Result<void> reload();
+  Result<void> take_over(Config loaded);
+  void leave(std::function<void()> told);
+  void left();
+  /// Ends handlers, writes what is queued, ends the loop.
+  void stop(int status);
+  void fail_start(const std::string& error);
+
+  Config config_;
+  const Environment environment_;
+  asio::io_context io_{1};
+  Notify notify_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<Store> store_;
+  StoredState state_;  // until the parts have taken it
+  std::unique_ptr<TagKeeper> tags_;
+  std::unique_ptr<Deliveries> deliveries_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<handlers::Dispatcher> dispatcher_;
+  std::unique_ptr<Joiner> joiner_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<UnixServer> server_;
+  asio::signal_set signals_;
+  asio::steady_timer watchdog_;
+  asio::steady_timer deadline_;  // of the leave, then of the stop
+
+  uint64_t member_events_ = 0;
+  std::vector<std::function<void()>> leave_told_;
+  bool leaving_ = false;
+  bool stopping_ = false;
+  int status_ = 1;
+};
+
+}  // namespace starling::agent

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The driving: inputs, time, actions, and what is kept of them. Commands: cluster_commands.cc.
+#include "agent/cluster.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <utility>
+
+#include "membership/limits.h"
+
+namespace starling::agent {
+
+using membership::Clocks;
+using membership::MemberChange;
+using membership::TimePoint;
+
+namespace {
+
+// Members that had failed are tried too after a restart: they may be those that are still there.
+constexpr size_t kGoneToTry = 64;
+constexpr size_t kMaxLost = 16'384;
+constexpr size_t kDrainAtOnce = 512;
+constexpr auto kClocksInterval = std::chrono::milliseconds(500);
+// A query is remembered for longer than it lasts: copies of it may be under way.
+constexpr int64_t kRememberQuery_s = 120;
+
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  randombytes_buf(&seed, sizeof seed);
+  return seed;
+}
+
+LogLevel level_of(membership::TraceLevel level) {
+  switch (level) {
+    case membership::TraceLevel::kTrace:
+      return LogLevel::kTrace;
+    case membership::TraceLevel::kDebug:
+      return LogLevel::kDebug;
+    case membership::TraceLevel::kInfo:
+      return LogLevel::kInfo;
+    case membership::TraceLevel::kWarn:
+      return LogLevel::kWarn;
+    case membership::TraceLevel::kError:
+      return LogLevel::kError;
+  }
+  return LogLevel::kError;
+}
+
+std::string milliseconds(membership::Duration duration) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()) +
+         " ms";
+}
+
+}  // namespace
+
+/// What one round of actions asks to be kept, and what waits for that.
+struct Cluster::Batch {
+  Changes changes;
+  struct Delivery {
+    std::optional<membership::UserEventArrived> event;
+    std::optional<membership::QueryArrived> query;
+  };
+  std::vector<Delivery> deliveries;  // in order of arrival
+};
+
+// --- building ----------------------------------------------------------------------------------
+
+Cluster::Cluster(asio::io_context& io, Log& log, Store& store)
+    : io_(io), log_(log), store_(store), resolver_(io), timer_(io), clocks_timer_(io) {}
+
+Cluster::~Cluster() = default;
+
+Result<std::unique_ptr<Cluster>> Cluster::open(asio::io_context& io, Log& log, Store& store,
+                                               const Keyring& keyring, ClusterOptions options,
+                                               const StoredState& state) {
+  std::unique_ptr<Cluster> cluster(new Cluster(io, log, store));
+  if (auto built = cluster->build(keyring, std::move(options), state); !built) {
+    return tl::unexpected(built.error());
+  }
+  return cluster;
+}
+
+Result<void> Cluster::build(const Keyring& keyring, ClusterOptions options,
+                            const StoredState& state) {
+  auto transport = Transport::open(io_, options.bind, keyring, store_.key().id, store_.epoch(),
+                                   transport_callbacks());
+  if (!transport) return tl::unexpected(transport.error());
+  transport_ = std::move(*transport);
+  auto address = options.advertise(transport_->local_address().port());
+  if (!address) return tl::unexpected(address.error());
+  membership::Identity identity{store_.key().id, store_.epoch(), std::move(options.name), *address,
+                                std::move(options.tags)};
+  if (auto valid = membership::Node::validate_identity(identity); !valid) {
+    return tl::unexpected(valid.error());
+  }
+  node_ =
+      std::make_unique<membership::Node>(options.protocol, std::move(identity),
+                                         membership::Random(random_seed()), now(), restored(state));
+  saved_clocks_ = state.clocks;
+  return {};
+}
+
+membership::Restored Cluster::restored(const StoredState& state) {
+  membership::Restored restored;
+  size_t gone = 0;
+  for (const KnownMember& member : state.members) {
+    if (member.id == store_.key().id || member.left) continue;
+    if (member.gone && lost_.size() < kMaxLost) lost_.emplace(member.id, member.address);
+    if (member.gone && ++gone > kGoneToTry) continue;
+    if (restored.members.size() >= membership::kMaxMembers) continue;
+    restored.members.push_back({member.id, member.name, member.address});
+  }
+  knows_members_ = !restored.members.empty();
+  restored.events = state.events;
+  restored.progress = state.progress;
+  restored.queries = state.queries;
+  restored.member_ltime = state.clocks.member;
+  restored.event_ltime = state.clocks.event;
+  restored.query_ltime = state.clocks.query;
+  return restored;
+}
+
+Transport::Callbacks Cluster::transport_callbacks() {
+  Transport::Callbacks callbacks;
+  callbacks.on_datagram = [this](const membership::Address& from, std::string_view plain) {
+    if (!started_) return;
+    node_->receive_datagram(now(), from, plain);
+    pump();
+  };
+  callbacks.on_refused = [this](const membership::Address& peer) {
+    if (!started_) return;
+    node_->datagram_refused(now(), peer);
+    pump();
+  };
+  callbacks.on_accepted = [this](membership::StreamId stream, const membership::Address& from) {
+    if (!started_) return transport_->close_stream(stream);
+    node_->stream_accepted(now(), stream, from);
+    pump();
+  };
+  callbacks.on_opened = [this](membership::StreamId stream) {
+    node_->stream_opened(now(), stream);
+    pump();
+  };
+  callbacks.on_message = [this](membership::StreamId stream, std::string_view message) {
+    node_->receive_stream(now(), stream, message);
+    pump();
+  };
+  callbacks.on_closed = [this](membership::StreamId stream, membership::StreamEnd end,
+                               const std::string& why) {
+    if (log_.enabled(LogLevel::kDebug)) log_.debug("net", why);
+    node_->stream_closed(now(), stream, end);
+    pump();
+  };
+  return callbacks;
+}
+
+void Cluster::start(ClusterHooks hooks) {
+  hooks_ = std::move(hooks);
+  started_ = true;
+  pump();
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+TimePoint Cluster::now() {
+  return TimePoint(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+void Cluster::arm() {
+  const TimePoint due = node_->next_deadline();
+  // A timer that fires too early costs less than setting it anew for every packet.
+  if (due >= armed_) return;
+  armed_ = due;
+  timer_.expires_at(std::chrono::steady_clock::time_point(
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(due.time_since_epoch())));
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) timer_fired();
+  });
+}
+
+void Cluster::timer_fired() {
+  note_stall(now() - std::exchange(armed_, membership::kNever));
+  // What has arrived counts before what is late.
+  transport_->drain(kDrainAtOnce);
+  if (const TimePoint present = now(); present >= node_->next_deadline()) node_->advance(present);
+  pump();
+}
+
+void Cluster::note_stall(membership::Duration late) {
+  if (late < kStall) return;
+  ++statistics_.stalls;
+  statistics_.longest_stall = std::max(statistics_.longest_stall, late);
+  log_.warn("cluster", "this agent did not run for " + milliseconds(late) +
+                           ": the host is overloaded, or was suspended");
+}
+
+// --- actions -----------------------------------------------------------------------------------
+
+void Cluster::pump() {
+  if (!started_ || std::exchange(pumping_, true)) return;
+  Batch batch;
+  for (membership::Actions actions = node_->take_actions(); !actions.empty();
+       actions = node_->take_actions()) {
+    for (membership::Action& action : actions) carry_out(batch, action);
+  }
+  pumping_ = false;
+  if (!batch.changes.empty() || !batch.deliveries.empty()) save(std::move(batch));
+  save_clocks_soon();
+  arm();
+}
+
+void Cluster::pump_later() {
+  if (std::exchange(pump_posted_, true)) return;
+  asio::post(io_, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.lock()) return;
+    pump_posted_ = false;
+    pump();
+  });
+}
+
+void Cluster::carry_out(Batch& batch, membership::Action& action) {
+  const auto visit = [&](auto& one) {
+    using T = std::decay_t<decltype(one)>;
+    if constexpr (std::is_same_v<T, membership::SendDatagram>) {
+      transport_->send(one.to, one.bytes);
+    } else if constexpr (std::is_same_v<T, membership::OpenStream>) {
+      transport_->open_stream(one.stream, one.to, one.timeout);
+    } else if constexpr (std::is_same_v<T, membership::SendStream>) {
+      transport_->send_stream(one.stream, one.bytes);
+    } else if constexpr (std::is_same_v<T, membership::CloseStream>) {
+      transport_->close_stream(one.stream);
+    } else if constexpr (std::is_same_v<T, membership::MemberEvent>) {
+      member_changed(batch, one);
+    } else if constexpr (std::is_same_v<T, membership::UserEventArrived>) {
+      batch.changes.push_back(PutEvent{one.id, one.record});
+      if (one.deliver) {
+        batch.changes.push_back(
+            PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce, {}}});
+      }
+      batch.deliveries.push_back({std::move(one), std::nullopt});
+    } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
+      const auto left = std::chrono::ceil<std::chrono::seconds>(one.deadline - now()).count();
+      batch.changes.push_back(PutQuery{one.id, store_.unix_now() + left + kRememberQuery_s});
+      batch.deliveries.push_back({std::nullopt, std::move(one)});
+    } else if constexpr (std::is_same_v<T, membership::QueryAnswered>) {
+      const auto found = own_queries_.find(one.id);
+      if (found == own_queries_.end()) return;
+      const auto answered = found->second.answered;  // it may cancel the query
+      answered(one);
+    } else if constexpr (std::is_same_v<T, membership::QueryEnded>) {
+      auto listener = own_queries_.extract(one.id);
+      if (!listener.empty()) listener.mapped().ended(one);
+    } else if constexpr (std::is_same_v<T, membership::JoinTried>) {
+      join_tried(one);
+    } else if constexpr (std::is_same_v<T, membership::LeaveDone>) {
+      if (hooks_.left) asio::post(io_, hooks_.left);
+    } else if constexpr (std::is_same_v<T, membership::Trace>) {
+      trace(one);
+    } else {
+      batch.changes.push_back(std::move(one));  // SaveProgress, ForgetEvent, ForgetProgress
+    }
+  };
+  std::visit(visit, action);
+}
+
+void Cluster::member_changed(Batch& batch, const membership::MemberEvent& event) {
+  const membership::Member& member = event.member;
+  log_.info("cluster", std::string(membership::member_change_name(event.change)) + ": " +
+                           member.name + " " + member.address.to_string());
+  const bool self = member.id == store_.key().id;
+  const bool left = member.status == membership::Status::kLeft;
+  if (!self && event.change == MemberChange::kReap && left) {
+    lost_.erase(member.id);
+    batch.changes.push_back(DropMember{member.id});
+  } else if (!self) {
+    const bool gone = event.change == MemberChange::kFailed || event.change == MemberChange::kReap;
+    if (gone && lost_.size() < kMaxLost) lost_.insert_or_assign(member.id, member.address);
+    if (!gone) lost_.erase(member.id);
+    batch.changes.push_back(PutMember{{member.id, member.name, member.address, store_.unix_now(),
+                                       gone, event.change == MemberChange::kLeave}});
+  }
+  if (hooks_.member) hooks_.member(event);
+}
+
+void Cluster::save(Batch batch) {
+  Changes changes = std::move(batch.changes);
+  store_.save(std::move(changes), [this, alive = std::weak_ptr<bool>(alive_),
+                                   batch = std::move(batch)](const Result<void>& saved) {
+    if (alive.lock()) deliver(batch, saved);
+  });
+}
+
+void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
+  for (const Batch::Delivery& delivery : batch.deliveries) {
+    if (!saved) ++statistics_.undecided_events;
+    if (delivery.query) {
+      if (hooks_.query) hooks_.query(*delivery.query);
+      continue;
+    }
+    const membership::UserEventArrived& event = *delivery.event;
+    auto waiting = own_events_.extract(event.id);
+    if (event.deliver && hooks_.user_event) hooks_.user_event(event);
+    if (waiting.empty()) continue;
+    if (saved) {
+      waiting.mapped()(SentEvent{event.id, event.ltime});
+    } else {
+      waiting.mapped()(tl::unexpected(
+          Error{saved.error().kind,
+                "the event was sent, but this agent cannot keep it: " + saved.error().message}));
+    }
+  }
+}
+
+void Cluster::save_clocks_soon() {
+  if (clocks_waiting_ || node_->clocks() == saved_clocks_) return;
+  clocks_waiting_ = true;
+  clocks_timer_.expires_after(kClocksInterval);
+  clocks_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    clocks_waiting_ = false;
+    saved_clocks_ = node_->clocks();
+    store_.save({saved_clocks_});
+  });
+}
+
+void Cluster::trace(const membership::Trace& trace) {
+  const LogLevel level = level_of(trace.level);
+  if (log_.enabled(level)) log_.write(level, "membership", trace.text);
+}
+
+std::vector<membership::Address> Cluster::lost_members() const {
+  std::vector<membership::Address> addresses;
+  if (lost_.empty()) return addresses;
+  std::vector<membership::NodeId> held;
+  for (const membership::Member& member : node_->members()) held.push_back(member.id);
+  std::sort(held.begin(), held.end());
+  for (const auto& [id, address] : lost_) {
+    if (!std::binary_search(held.begin(), held.end(), id)) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+}  // namespace starling::agent

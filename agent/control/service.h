@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Service: everything that a user can ask of an agent, behind every door. Requests and replies are
+// those of proto/control.proto; doors only translate.
+//
+// Event-loop thread only. Bounded: monitors (kMaxMonitors); queries by the core's limit.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/cluster.h"
+#include "agent/config/config.h"
+#include "agent/control/session.h"
+#include "agent/log.h"
+#include "agent/store/store.h"
+#include "agent/tag_keeper.h"
+#include "handlers/dispatcher.h"
+#include "handlers/spec.h"
+#include "proto/control.pb.h"
+
+namespace starling::agent {
+
+class Service : public RequestHandler {
+ public:
+  static constexpr size_t kMaxMonitors = 256;
+
+  /// All outlive the service.
+  struct Parts {
+    Cluster& cluster;
+    Log& log;
+    Store& store;
+    TagKeeper& tags;
+    handlers::Dispatcher& dispatcher;
+    const Config& config;  ///< the running one: it changes with a reload
+    /// Begins to leave and stop; the callback runs when the others have been told.
+    std::function<void(std::function<void()> told)> leave;
+    std::function<Result<void>()> reload;
+  };
+  explicit Service(Parts parts);
+  ~Service() override;
+
+  void handle(const std::shared_ptr<Session>& session, const control::Request& request) override;
+  void session_closed(const std::shared_ptr<Session>& session) override;
+
+  // What happened, for monitors:
+  void saw(const membership::MemberEvent& event);
+  void saw(const membership::UserEventArrived& event);
+  void saw(const membership::QueryArrived& query);
+
+ private:
+  /// Where the replies to one request go.
+  struct Client {
+    std::shared_ptr<Session> session;
+    uint64_t request = 0;
+  };
+  struct Monitor {
+    Client client;
+    std::vector<handlers::Filter> filters;
+    std::unique_ptr<Log::Watch> watch;
+    uint64_t dropped = 0;  ///< since the last record that was taken
+  };
+
+  static bool reply(const Client& client, control::Reply reply, bool done = true);
+  static void reply_error(const Client& client, const std::string& error);
+  static void reply_result(const Client& client, const Result<void>& result);
+
+  void join(const Client& client, const control::JoinRequest& request);
+  void leave(const Client& client);
+  void members(const Client& client, const control::MembersRequest& request);
+  void event(const Client& client, const control::EventRequest& request);
+  void query(const Client& client, const control::QueryRequest& request);
+  void tags(const Client& client, const control::TagsRequest& request);
+  void info(const Client& client);
+  void monitor(const Client& client, const control::MonitorRequest& request);
+  void reachability(const Client& client);
+
+  /// Starts a query that ends with its client. False when an error was replied.
+  bool start_query(const Client& client, const membership::QueryOptions& options,
+                   Cluster::QueryListener listener, membership::QueryHandle* handle);
+  void query_over(const Client& client);
+  [[nodiscard]] control::Member to_wire(const membership::Member& member) const;
+  void tell(const handlers::Event& event, control::MonitorRecord record);
+  void send_record(Monitor& monitor, const control::MonitorRecord& record);
+
+  using Key = std::pair<const Session*, uint64_t>;
+  static Key key_of(const Client& client) { return {client.session.get(), client.request}; }
+
+  Parts parts_;
+  std::map<Key, std::unique_ptr<Monitor>> monitors_;
+  std::map<Key, membership::MessageId> queries_;
+  std::map<Key, std::unique_ptr<control::Reply>> reachability_;
+};
+
+/// The sections of `info`: Serf's names where Serf has the thing.
+[[nodiscard]] control::InfoReply describe_agent(const Service::Parts& parts);
+
+}  // namespace starling::agent

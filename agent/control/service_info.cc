@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `info` tells: Serf's sections and names where Serf has the thing, and our own counters.
+#include <sys/utsname.h>
+
+#include <map>
+#include <thread>
+
+#include "agent/control/service.h"
+
+namespace starling::agent {
+
+namespace {
+
+class Section {
+ public:
+  Section(control::InfoReply& reply, const char* name) : section_(*reply.add_sections()) {
+    section_.set_name(name);
+  }
+  void add(const std::string& key, const std::string& value) {
+    control::KeyValue& pair = *section_.add_values();
+    pair.set_key(key);
+    pair.set_value(value);
+  }
+  void add(const std::string& key, uint64_t value) { add(key, std::to_string(value)); }
+
+ private:
+  control::InfoSection& section_;
+};
+
+void add_agent(control::InfoReply& reply, const Service::Parts& parts) {
+  const membership::Node& node = parts.cluster.node();
+  Section agent(reply, "agent");
+  agent.add("name", node.identity().name);
+  agent.add("id", node.identity().id.to_string());
+  agent.add("address", node.identity().address.to_string());
+  agent.add("bind", parts.cluster.transport().local_address().to_string());
+  agent.add("boot_epoch", node.identity().epoch);
+  agent.add("data_dir", parts.config.data_dir);
+  agent.add("control", parts.config.control);
+  agent.add("profile", parts.config.profile);
+  agent.add("log_level", std::string(log_level_name(parts.log.level())));
+}
+
+void add_runtime(control::InfoReply& reply) {
+  Section runtime(reply, "runtime");
+  utsname system = {};
+  ::uname(&system);
+  runtime.add("os", "linux");
+  runtime.add("arch", system.machine);
+  runtime.add("version", STARLING_VERSION);
+  runtime.add("cpu_count", std::thread::hardware_concurrency());
+}
+
+void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
+  const membership::Node& node = parts.cluster.node();
+  std::map<std::string_view, uint64_t> counts;
+  uint64_t members = 0;
+  for (const membership::Member& member : node.members()) {
+    ++members;
+    ++counts[membership::public_status(member.status)];
+  }
+  const membership::Clocks clocks = node.clocks();
+  Section serf(reply, "serf");
+  serf.add("members", members);
+  serf.add("failed", counts["failed"]);
+  serf.add("left", counts["left"]);
+  serf.add("health_score", node.local_health());
+  serf.add("member_time", clocks.member);
+  serf.add("event_time", clocks.event);
+  serf.add("query_time", clocks.query);
+  serf.add("events_held", node.events_held());
+  serf.add("encrypted", parts.config.keys.empty() ? "false" : "true");
+}
+
+void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {
+  const membership::Statistics& counts = parts.cluster.node().statistics();
+  Section protocol(reply, "protocol");
+  protocol.add("probes", counts.probes);
+  protocol.add("probes_failed", counts.probes_failed);
+  protocol.add("suspicions", counts.suspicions);
+  protocol.add("failures", counts.failures);
+  protocol.add("refutations", counts.refutations);
+  protocol.add("pushes_sent", counts.pushes_sent);
+  protocol.add("push_retries", counts.push_retries);
+  protocol.add("pushes_abandoned", counts.pushes_abandoned);
+  protocol.add("syncs", counts.syncs);
+  protocol.add("events_accepted", counts.events_accepted);
+  protocol.add("events_missed", counts.events_missed);
+  protocol.add("malformed_packets", counts.malformed_packets);
+  protocol.add("malformed_streams", counts.malformed_streams);
+  protocol.add("dropped_members", counts.dropped_members);
+  protocol.add("dropped_progress", counts.dropped_progress);
+  protocol.add("dropped_queries", counts.dropped_queries);
+  protocol.add("dropped_hops", counts.dropped_hops);
+  protocol.add("dropped_direct", counts.dropped_direct);
+  protocol.add("refused_streams", counts.refused_streams);
+  protocol.add("stalls", parts.cluster.statistics().stalls);
+  protocol.add("longest_stall_ms",
+               static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                         parts.cluster.statistics().longest_stall)
+                                         .count()));
+}
+
+void add_network(control::InfoReply& reply, const Service::Parts& parts) {
+  const TransportStatistics counts = parts.cluster.transport().statistics();
+  Section network(reply, "network");
+  network.add("packets_received", counts.packets_received);
+  network.add("packets_sent", counts.packets_sent);
+  network.add("bytes_received", counts.bytes_received);
+  network.add("bytes_sent", counts.bytes_sent);
+  network.add("dropped_malformed", counts.dropped_malformed);
+  network.add("dropped_too_large", counts.dropped_too_large);
+  network.add("dropped_unknown_key", counts.dropped_unknown_key);
+  network.add("dropped_forged", counts.dropped_forged);
+  network.add("dropped_replayed", counts.dropped_replayed);
+  network.add("dropped_old_boot", counts.dropped_old_boot);
+  network.add("dropped_twin", counts.dropped_twin);
+  network.add("dropped_by_kernel", counts.dropped_by_kernel);
+  network.add("send_buffer_full", counts.send_buffer_full);
+  network.add("send_failed", counts.send_failed);
+  network.add("streams_now", counts.streams_now);
+  network.add("streams_opened", counts.streams_opened);
+  network.add("streams_accepted", counts.streams_accepted);
+  network.add("streams_failed", counts.streams_failed);
+  network.add("stream_limit", counts.stream_limit);
+  network.add("handshakes_failed", counts.handshakes_failed);
+  network.add("handshakes_unknown_key", counts.handshakes_unknown_key);
+  network.add("stream_forged", counts.stream_forged);
+}
+
+void add_handlers(control::InfoReply& reply, const Service::Parts& parts) {
+  Section list(reply, "event_handlers");
+  for (const handlers::HandlerStatus& status : parts.dispatcher.handlers()) {
+    // "filter=command", split where it was joined.
+    const size_t equals = status.handler.find('=');
+    list.add(status.handler.substr(0, equals),
+             equals == std::string::npos ? "" : status.handler.substr(equals + 1));
+  }
+  const handlers::DispatcherStatistics counts = parts.dispatcher.statistics();
+  Section jobs(reply, "handlers");
+  jobs.add("running", counts.running);
+  jobs.add("waiting", counts.waiting);
+  jobs.add("started", counts.started);
+  jobs.add("succeeded", counts.succeeded);
+  jobs.add("failed", counts.failed);
+  jobs.add("timed_out", counts.timed_out);
+  jobs.add("not_started", counts.not_started);
+  jobs.add("superseded", counts.superseded);
+  jobs.add("dropped_queue_full", counts.dropped_queue_full);
+  jobs.add("dropped_memory_full", counts.dropped_memory_full);
+  jobs.add("dropped_deadline_past", counts.dropped_deadline_past);
+  jobs.add("queries_refused", counts.queries_refused);
+}
+
+void add_store(control::InfoReply& reply, const Service::Parts& parts) {
+  const StoreStatistics counts = parts.store.statistics();
+  Section store(reply, "store");
+  store.add("commits", counts.commits);
+  store.add("changes", counts.changes);
+  store.add("queued", counts.queued);
+  store.add("failed", counts.failed);
+  store.add("dropped", counts.dropped);
+}
+
+}  // namespace
+
+control::InfoReply describe_agent(const Service::Parts& parts) {
+  control::InfoReply reply;
+  add_agent(reply, parts);
+  add_handlers(reply, parts);
+  add_network(reply, parts);
+  add_protocol(reply, parts);
+  add_runtime(reply);
+  add_serf(reply, parts);
+  add_store(reply, parts);
+  Section tags(reply, "tags");
+  for (const auto& [key, value] : parts.cluster.node().self().tags) tags.add(key, value);
+  return reply;
+}
+
+}  // namespace starling::agent
