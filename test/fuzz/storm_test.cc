@@ -13,7 +13,6 @@ namespace {
 
 using membership::Address;
 using membership::Node;
-using membership::NodeId;
 using membership::Random;
 using membership::TimePoint;
 

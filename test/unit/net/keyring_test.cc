@@ -56,8 +56,7 @@ TEST_CASE("the bad key of several is named by its position") {
   const std::string duplicate = error_of({generate_key(), good, good});
   CHECK(contains(duplicate, "2 and 3 are the same"));
   CHECK_FALSE(contains(duplicate, good));
-  std::vector<std::string> five;
-  for (int i = 0; i < 5; ++i) five.push_back(generate_key());
+  const std::vector<std::string> five(5, "not even looked at");
   CHECK(contains(error_of(five), "at most 4"));
 }
 

@@ -290,8 +290,8 @@ TEST_CASE("silent strangers do not keep members out") {
   limits.handshake_timeout = seconds(60);
   Peer a(io, 1);
   Peer b(io, 2, kTestKey, loopback(), limits);
-  std::vector<FileDescriptor> strangers;
-  for (int i = 0; i < 20; ++i) strangers.push_back(raw_stream(b.address()));
+  std::vector<FileDescriptor> strangers(20);
+  for (FileDescriptor& stranger : strangers) stranger = raw_stream(b.address());
   REQUIRE(run_until(io, [&] { return b.statistics().handshake_limit == 16; }));
   CHECK(b.statistics().streams_now == 4);
   CHECK(raw_closed(strangers.front()));
