@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The only file that sees CLI11. Its tree has one option with one value per flag, and gets command
+// lines that arguments.cc has brought into one form.
+#include "agent/cli/cli.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <span>
+
+#include "agent/cli/arguments.h"
+#include "agent/cli/commands.h"
+#include "agent/cli/help.h"
+#include "agent/config/text.h"
+
+namespace starling::agent {
+namespace {
+
+constexpr int kNoSuchCommand = 127;
+
+constexpr auto kSerfFlags = std::to_array<FlagSpec>({
+    {"rpc-addr", "ADDR", false, ""},
+    {"rpc-auth", "TOKEN", false, ""},
+});
+
+/// All that the command's line may have, help or not.
+std::vector<FlagSpec> accepted_flags(const Command& command) {
+  std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
+  if (command.client) {
+    const auto more = client_flags();
+    flags.insert(flags.end(), more.begin(), more.end());
+    flags.insert(flags.end(), kSerfFlags.begin(), kSerfFlags.end());
+  }
+  return flags;
+}
+
+/// Every value is kept as it was written, in its order.
+CLI::Option* add_raw_option(CLI::App& app, const std::string& name, std::string_view help) {
+  CLI::Option* option =
+      app.add_option(name, [](const CLI::results_t&) { return true; }, std::string(help));
+  option->type_size(1);
+  option->expected(1);
+  option->allow_extra_args(false);  // otherwise "[a,b]" would be taken apart
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return option;
+}
+
+class Parser {
+ public:
+  explicit Parser(const Command& command) : app_("starling") {
+    app_.set_help_flag();
+    app_.require_subcommand(1);
+    subcommand_ = app_.add_subcommand(std::string(command.name), std::string(command.description));
+    subcommand_->set_help_flag();
+    for (const FlagSpec& flag : accepted_flags(command)) {
+      names_[add_raw_option(*subcommand_, "--" + std::string(flag.name), flag.help)] = flag.name;
+    }
+  }
+
+  Result<Invocation> parse(const Command& command, std::vector<std::string> words) {
+    // Pairs of flag and value, "--", arguments. Their exact number is said to CLI11, so that it
+    // need not allow extra arguments: see add_raw_option().
+    std::size_t mark = 0;
+    while (mark < words.size() && words[mark] != "--") mark += 2;
+    const int count = static_cast<int>(words.size()) - static_cast<int>(mark) - 1;
+    CLI::Option* arguments = nullptr;
+    if (count > 0) {
+      arguments = add_raw_option(*subcommand_, "arguments", command.arguments);
+      arguments->expected(count);
+    }
+    words.insert(words.begin(), std::string(command.name));
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+    try {
+      app_.parse(std::move(words));
+    } catch (const CLI::Error& error) {
+      return fail(ErrorKind::kInvalid, error.what());
+    }
+    Invocation invocation;
+    invocation.command = &command;
+    if (arguments != nullptr) invocation.arguments = arguments->results();
+    std::map<const CLI::Option*, std::size_t> used;
+    for (const CLI::Option* option : subcommand_->parse_order()) {
+      const auto name = names_.find(option);
+      if (name == names_.end()) continue;
+      const std::string& value = option->results().at(used[option]++);
+      invocation.flags.push_back({std::string(name->second), value});
+    }
+    return invocation;
+  }
+
+ private:
+  CLI::App app_;
+  CLI::App* subcommand_ = nullptr;
+  std::map<const CLI::Option*, std::string_view> names_;
+};
+
+const Command* find_command(std::string_view name) {
+  for (const Command* command : all_commands()) {
+    if (command->name == name) return command;
+  }
+  return nullptr;
+}
+
+int no_such_command(Context& context, std::string_view name) {
+  std::vector<std::string_view> names = {"help"};
+  for (const Command* command : all_commands()) names.push_back(command->name);
+  context.err << "starling: there is no command '" << name << "'";
+  if (const auto near = config::nearest(name, names); !near.empty()) {
+    context.err << "; did you mean '" << near << "'?";
+  }
+  context.err << "\nSee: starling --help\n";
+  return kNoSuchCommand;
+}
+
+int show_help(Context& context, std::span<const std::string> arguments) {
+  if (arguments.empty()) {
+    context.out << overview();
+    return 0;
+  }
+  const Command* command = find_command(arguments[0]);
+  if (command == nullptr) return no_such_command(context, arguments[0]);
+  context.out << command_help(*command);
+  return 0;
+}
+
+int run_command(const Command& command, std::span<const std::string> arguments, Context& context) {
+  Invocation invocation;
+  invocation.command = &command;
+  const auto words = normalize_arguments(arguments, accepted_flags(command));
+  if (!words) return usage_error(invocation, context, words.error().message);
+  if (words->size() == 1 && words->front() == "--help") {
+    context.out << command_help(command);
+    return 0;
+  }
+  auto parsed = Parser(command).parse(command, *words);
+  if (!parsed) return usage_error(invocation, context, parsed.error().message);
+  invocation = *std::move(parsed);
+  for (const FlagSpec& flag : kSerfFlags) {
+    if (!command.client || !invocation.given(flag.name)) continue;
+    return usage_error(invocation, context,
+                       "-" + std::string(flag.name) +
+                           " is Serf's; starling talks to the agent over its unix socket: give "
+                           "-control PATH instead");
+  }
+  return command.run(invocation, context);
+}
+
+int dispatch(std::span<const std::string> arguments, Context& context) {
+  if (arguments.empty()) {
+    context.err << overview();
+    return kNoSuchCommand;
+  }
+  if (asks_for_version(arguments)) return run_command(version_command(), {}, context);
+  const std::string& name = arguments[0];
+  if (is_help_flag(name) || name == "help") return show_help(context, arguments.subspan(1));
+  if (name.starts_with('-')) {
+    context.err << "starling: there is no flag " << name << " before the command\n"
+                << "See: starling --help\n";
+    return 1;
+  }
+  const Command* command = find_command(name);
+  if (command == nullptr) return no_such_command(context, name);
+  return run_command(*command, arguments.subspan(1), context);
+}
+
+}  // namespace
+
+int run_cli(const std::vector<std::string>& arguments, Context& context) {
+  const int status = dispatch(arguments, context);
+  context.out.flush();
+  if (context.out.good()) return status;
+  context.err << "starling: the output could not be written\n";
+  return status == 0 ? 1 : status;
+}
+
+int run_cli(int argc, char** argv, AgentRunner run_agent) {
+  std::ios::sync_with_stdio(false);
+  Context context{std::cout,
+                  std::cerr,
+                  ::isatty(STDOUT_FILENO) == 1,
+                  ::isatty(STDERR_FILENO) == 1,
+                  Environment::of_process(),
+                  std::move(run_agent)};
+  return run_cli(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context);
+}
+
+}  // namespace starling::agent

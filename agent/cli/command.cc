@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cli/command.h"
+
+#include <algorithm>
+#include <array>
+#include <ostream>
+
+#include "agent/cli/commands.h"
+#include "agent/cli/help.h"
+
+namespace starling::agent {
+
+std::string Invocation::value(std::string_view flag, std::string fallback) const {
+  const auto last = std::find_if(flags.rbegin(), flags.rend(),
+                                 [&](const auto& each) { return each.name == flag; });
+  return last == flags.rend() ? fallback : last->value;
+}
+
+std::vector<std::string> Invocation::values(std::string_view flag) const {
+  std::vector<std::string> values;
+  for (const FlagValue& each : flags) {
+    if (each.name == flag) values.push_back(each.value);
+  }
+  return values;
+}
+
+bool Invocation::given(std::string_view flag) const {
+  return std::any_of(flags.begin(), flags.end(),
+                     [&](const FlagValue& each) { return each.name == flag; });
+}
+
+bool Invocation::enabled(std::string_view flag, bool fallback) const {
+  return value(flag, fallback ? "true" : "false") == "true";
+}
+
+std::span<const FlagSpec> client_flags() {
+  static constexpr auto kFlags = std::to_array<FlagSpec>({
+      {"control", "PATH", false,
+       "unix socket of the agent (default: $STARLING_CONTROL, or the agent's own default)"},
+  });
+  return kFlags;
+}
+
+std::vector<const Command*> all_commands() {
+  return {&agent_command(),   &event_command(),  &force_leave_command(),  &info_command(),
+          &join_command(),    &keygen_command(), &leave_command(),        &members_command(),
+          &monitor_command(), &query_command(),  &reachability_command(), &tags_command(),
+          &version_command()};
+}
+
+int usage_error(const Invocation& invocation, Context& context, std::string_view message) {
+  context.err << message << "\n\n"
+              << usage_line(*invocation.command) << "\nSee: starling " << invocation.command->name
+              << " --help\n";
+  return 1;
+}
+
+}  // namespace starling::agent

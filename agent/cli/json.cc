@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cli/json.h"
+
+#include <sodium.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/cli/member_text.h"
+#include "agent/config/text.h"
+
+namespace starling::agent {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json, int indent = 2) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+Json object_of(const google::protobuf::RepeatedPtrField<control::KeyValue>& values) {
+  Json object = Json::object();
+  for (const control::KeyValue& each : values) object[each.key()] = each.value();
+  return object;
+}
+
+std::string base64(std::string_view bytes) {
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  std::string text(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
+  sodium_bin2base64(text.data(), text.size(), data, bytes.size(), sodium_base64_VARIANT_ORIGINAL);
+  text.pop_back();  // its terminator
+  return text;
+}
+
+Json member_json(const control::Member& member) {
+  Json json;
+  json["name"] = member.name();
+  json["addr"] = endpoint_text(member);
+  json["port"] = member.port();
+  json["tags"] = object_of(member.tags());
+  json["status"] = member.status();
+  json["protocol"] = {{"max", member.protocol_max()},
+                      {"min", member.protocol_min()},
+                      {"version", member.protocol_max()}};
+  json["id"] = member.id();
+  json["incarnation"] = member.incarnation();
+  json["rtt_ms"] = member.round_trip_us() < 0
+                       ? Json(nullptr)
+                       : Json(static_cast<double>(member.round_trip_us()) / 1000.0);
+  json["self"] = member.self();
+  return json;
+}
+
+}  // namespace
+
+std::string members_json(const control::MembersReply& reply) {
+  Json members = Json::array();
+  for (const control::Member& member : reply.members()) members.push_back(member_json(member));
+  Json json;
+  json["members"] = std::move(members);
+  return dump(json);
+}
+
+std::string info_json(const control::InfoReply& reply) {
+  Json json = Json::object();
+  for (const control::InfoSection& section : reply.sections()) {
+    json[section.name()] = object_of(section.values());
+  }
+  return dump(json);
+}
+
+std::string tags_json(const control::InfoSection& tags) {
+  Json json;
+  json["tags"] = object_of(tags.values());
+  return dump(json);
+}
+
+std::string join_json(const control::JoinReply& reply, const std::string& error) {
+  Json json;
+  json["contacted"] = reply.contacted();
+  json["failures"] = object_of(reply.failures());
+  if (!error.empty()) json["error"] = error;
+  return dump(json);
+}
+
+std::string event_json(const control::EventRequest& request, const control::EventReply& reply) {
+  Json json;
+  json["name"] = request.name();
+  json["coalesce"] = request.coalesce();
+  json["id"] = reply.id();
+  json["ltime"] = reply.ltime();
+  return dump(json);
+}
+
+std::string query_json(const QueryOutcome& outcome) {
+  Json json;
+  json["Acks"] = outcome.acks;
+  json["Responses"] = Json::object();
+  Json binary = Json::object();
+  for (const auto& [node, payload] : outcome.responses) {
+    json["Responses"][node] = payload;
+    if (!config::is_utf8(payload)) binary[node] = base64(payload);
+  }
+  if (!binary.empty()) json["ResponsesBase64"] = std::move(binary);
+  json["Failed"] = Json::object();
+  for (const auto& [node, reason] : outcome.failures) json["Failed"][node] = reason;
+  json["Silent"] = outcome.silent;
+  json["TimedOut"] = outcome.timed_out;
+  return dump(json);
+}
+
+std::string reachability_json(const Reachability& result) {
+  Json json;
+  json["members"] = result.members;
+  json["alive"] = result.alive;
+  json["answered"] = result.answered;
+  json["missing"] = result.missing;
+  json["unexpected"] = result.unexpected;
+  json["reachable"] = result.missing.empty() && result.unexpected.empty();
+  return dump(json);
+}
+
+std::string monitor_json(const control::MonitorRecord& record) {
+  Json json = Json::object();
+  if (record.dropped() > 0) json["dropped"] = record.dropped();
+  if (!record.log().empty()) json["log"] = record.log();
+  if (!record.event().empty()) {
+    json["event"] = record.event();
+    if (record.event() == "user" || record.event() == "query") {
+      json["name"] = record.name();
+      json["ltime"] = record.ltime();
+      json["payload"] = record.payload();
+      if (!config::is_utf8(record.payload())) json["payload_base64"] = base64(record.payload());
+    }
+    if (record.event() == "user") json["coalesce"] = record.coalesce();
+    if (record.members_size() > 0) json["members"] = Json::array();
+    for (const control::Member& member : record.members()) {
+      json["members"].push_back(member_json(member));
+    }
+  }
+  return dump(json, -1);
+}
+
+std::string field_json(std::string_view name, std::string_view value) {
+  Json json;
+  json[std::string(name)] = value;
+  return dump(json);
+}
+
+std::string version_json(std::string_view version, int protocol, int protocol_min) {
+  Json json;
+  json["version"] = version;
+  json["protocol"] = protocol;
+  json["protocol_min"] = protocol_min;
+  return dump(json);
+}
+
+}  // namespace starling::agent

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every JSON text that the command line prints; the only user of the JSON library. Serf's shapes
+// where Serf has one, with more fields. Text that is not UTF-8 gets replacement characters, and a
+// payload then stands beside it in base64 as well. No newline at the end. Pure functions.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/cli/query_outcome.h"
+#include "proto/control.pb.h"
+
+namespace starling::agent {
+
+/// {"members":[{name,addr,port,tags,status,protocol,...}]}
+std::string members_json(const control::MembersReply& reply);
+/// {section:{key:value}}
+std::string info_json(const control::InfoReply& reply);
+/// {"tags":{key:value}}
+std::string tags_json(const control::InfoSection& tags);
+/// {"contacted":N,"failures":{address:reason},"error":...}; `error` only when not empty.
+std::string join_json(const control::JoinReply& reply, const std::string& error);
+std::string event_json(const control::EventRequest& request, const control::EventReply& reply);
+/// {"Acks":[],"Responses":{},"Failed":{},"Silent":[],"TimedOut":false}
+std::string query_json(const QueryOutcome& outcome);
+
+struct Reachability {
+  std::size_t members = 0;
+  std::vector<std::string> alive;
+  std::vector<std::string> answered;
+  std::vector<std::string> missing;     ///< alive, did not answer
+  std::vector<std::string> unexpected;  ///< answered, not believed alive
+};
+std::string reachability_json(const Reachability& result);
+
+/// One line.
+std::string monitor_json(const control::MonitorRecord& record);
+/// One object with one text in it.
+std::string field_json(std::string_view name, std::string_view value);
+std::string version_json(std::string_view version, int protocol, int protocol_min);
+
+}  // namespace starling::agent

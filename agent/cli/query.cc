@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <ostream>
+
+#include "agent/cli/arguments.h"
+#include "agent/cli/ask.h"
+#include "agent/cli/commands.h"
+#include "agent/cli/json.h"
+#include "agent/cli/query_outcome.h"
+#include "agent/cli/terminal.h"
+#include "agent/config/text.h"
+
+namespace starling::agent {
+namespace {
+
+constexpr auto kFlags = std::to_array<FlagSpec>({
+    {"format", "FORMAT", false, "output format, text or json (default: text)"},
+    {"no-ack", "", false, "members need not acknowledge the query (default: false)"},
+    {"node", "NAME", true, "ask only this member"},
+    {"relay-factor", "N", false, "0 to 255 further members that relay each answer (default: 0)"},
+    {"tag", "KEY=REGEXP", true, "ask only members whose tag matches, anywhere in its value"},
+    {"timeout", "DURATION", false,
+     "longest wait for answers, e.g. 15s (default: computed from the size of the cluster)"},
+});
+
+/// Prints what arrives, and on a terminal how far it has come, on a line that is always the last.
+class Printer {
+ public:
+  Printer(Context& context, Format format) : context_(context), format_(format) {}
+
+  void started(const std::string& name, const control::QueryStarted& start) {
+    outcome_.addressed = start.addressed();
+    if (format_ == Format::kText) context_.out << "Query '" << name << "' dispatched\n";
+    show_progress();
+  }
+
+  void answer(const control::QueryAnswer& answer) {
+    hide_progress();
+    outcome_.add(answer);
+    if (format_ == Format::kText) print(answer);
+    show_progress();
+  }
+
+  void done(const control::QueryDone& done, bool acks) {
+    hide_progress();
+    outcome_.silent.assign(done.silent().begin(), done.silent().end());
+    outcome_.timed_out = done.timed_out();
+    if (format_ == Format::kJson) {
+      context_.out << query_json(outcome_) << "\n";
+      return;
+    }
+    if (acks) context_.out << "Total Acks: " << outcome_.acks.size() << "\n";
+    context_.out << "Total Responses: " << outcome_.responses.size() << "\n";
+    if (!outcome_.failures.empty()) {
+      context_.out << "Total Failures: " << outcome_.failures.size() << "\n";
+    }
+    if (outcome_.silent.empty()) return;
+    context_.out << "No answer from: ";
+    for (std::size_t i = 0; i < outcome_.silent.size(); ++i) {
+      context_.out << (i == 0 ? "" : ", ") << one_line(outcome_.silent[i]);
+    }
+    context_.out << "\n";
+  }
+
+  void hide_progress() {
+    if (shown_) context_.err << "\r\x1b[K" << std::flush;
+    shown_ = false;
+  }
+
+ private:
+  void print(const control::QueryAnswer& answer) {
+    const std::string from = "'" + one_line(answer.from()) + "'";
+    if (answer.kind() == control::QueryAnswer::ACK) {
+      context_.out << "Ack from " << from << "\n";
+    } else if (answer.kind() == control::QueryAnswer::RESPONSE) {
+      std::string_view payload = answer.payload();
+      if (payload.ends_with('\n')) payload.remove_suffix(1);
+      context_.out << "Response from " << from << ": " << payload_text(context_, payload) << "\n";
+    } else if (answer.kind() != control::QueryAnswer::NO_ANSWER) {
+      std::string_view reason = outcome_.failures[answer.from()];
+      if (reason.ends_with('\n')) reason.remove_suffix(1);
+      context_.out << "Failure from " << from << ": " << payload_text(context_, reason) << "\n";
+    }
+    context_.out << std::flush;
+  }
+
+  void show_progress() {
+    if (!context_.err_terminal) return;
+    context_.err << "\r\x1b[K" << outcome_.finished.size() << "/" << outcome_.addressed
+                 << " answered" << std::flush;
+    shown_ = true;
+  }
+
+  Context& context_;
+  Format format_;
+  QueryOutcome outcome_;
+  bool shown_ = false;
+};
+
+Result<void> set_filters(const Invocation& invocation, control::QueryRequest& query) {
+  for (const std::string& node : invocation.values("node")) query.add_nodes(node);
+  for (const std::string& text : invocation.values("tag")) {
+    const auto tag = parse_tag(text);
+    if (!tag) return tl::unexpected(tag.error());
+    control::KeyValue& filter = *query.add_tags();
+    filter.set_key(tag->first);
+    filter.set_value(tag->second);
+  }
+  return {};
+}
+
+Result<control::Request> query_request(const Invocation& invocation) {
+  control::Request request;
+  control::QueryRequest& query = *request.mutable_query();
+  query.set_name(invocation.arguments[0]);
+  if (invocation.arguments.size() == 2) query.set_payload(invocation.arguments[1]);
+  query.set_request_ack(!invocation.enabled("no-ack"));
+  if (auto filters = set_filters(invocation, query); !filters) {
+    return tl::unexpected(filters.error());
+  }
+  const auto relay_factor = config::parse_number(invocation.value("relay-factor", "0"));
+  if (!relay_factor || *relay_factor > 255) {
+    return fail(ErrorKind::kInvalid, "Relay factor must be between 0 and 255");
+  }
+  query.set_relay_factor(static_cast<std::uint32_t>(*relay_factor));
+  const auto timeout = config::parse_duration(invocation.value("timeout", "0"));
+  if (!timeout) {
+    return fail(ErrorKind::kInvalid, "invalid value for -timeout: " + timeout.error().message);
+  }
+  query.set_timeout_ms(
+      static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(*timeout).count()));
+  return request;
+}
+
+int run(const Invocation& invocation, Context& context) {
+  if (invocation.arguments.empty()) {
+    return usage_error(invocation, context, "A query name must be specified.");
+  }
+  if (invocation.arguments.size() > 2) {
+    return usage_error(invocation, context,
+                       "Too many command line arguments. Only a name and payload must be "
+                       "specified.");
+  }
+  const auto format = format_of(invocation, context);
+  if (!format) return 1;
+  const auto request = query_request(invocation);
+  if (!request) return usage_error(invocation, context, request.error().message);
+  auto client = connect(invocation, context);
+  if (!client) return 1;
+
+  Printer printer(context, *format);
+  std::string error;
+  const auto ended = client->call_stream(*request, [&](const control::Reply& reply) {
+    error = reply.error();
+    if (reply.has_query_started()) {
+      printer.started(request->query().name(), reply.query_started());
+      // From here on the agent is silent while members are.
+      client->set_timeout(std::chrono::milliseconds(reply.query_started().timeout_ms()) +
+                          Client::kDefaultTimeout);
+    }
+    if (reply.has_query_answer()) printer.answer(reply.query_answer());
+    if (reply.has_query_done()) {
+      printer.done(reply.query_done(), request->query().request_ack());
+    }
+    return context.out.good();
+  });
+  printer.hide_progress();
+  if (!error.empty()) {
+    context.err << "Error sending query: " << error << "\n";
+    return 1;
+  }
+  if (ended) return 0;
+  report(context, ended.error());
+  return 1;
+}
+
+}  // namespace
+
+const Command& query_command() {
+  static const Command kCommand = {
+      .name = "query",
+      .arguments = "NAME [PAYLOAD]",
+      .summary = "Sends a query to the cluster and prints the answers",
+      .description =
+          "Asks the members of the cluster, or those that -node and -tag choose, and prints their "
+          "answers as they come: what each member's handler for the query printed, or why it "
+          "failed. Ends as soon as every living member that was asked has answered, at the latest "
+          "after -timeout, and names those that did not answer.\n\n"
+          "The exit status is 0 even if some members fail or do not answer; it is 1 if the query "
+          "could not be sent.",
+      .example =
+          "$ starling query -tag role=web uptime\n"
+          "Query 'uptime' dispatched\n"
+          "Ack from 'web1'\n"
+          "Response from 'web1': up 3 days\n"
+          "Total Acks: 1\n"
+          "Total Responses: 1\n"
+          "No answer from: web2",
+      .flags = kFlags,
+      .run = run,
+  };
+  return kCommand;
+}
+
+}  // namespace starling::agent
