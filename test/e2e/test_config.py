@@ -61,7 +61,9 @@ class Refused(Case):
         self.assertIn("32", said)
 
     def test_unknown_flag(self):
-        self.assertIn("retry-join", self.refuse("-retry-jion", "a"))
+        done = run(BINARY, "agent", "-retry-jion", "a", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("did you mean -retry-join?", done.stderr.splitlines()[0])
 
 
 class Accepted(Case):

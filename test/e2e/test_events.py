@@ -69,12 +69,13 @@ class UserEvents(Case):
                      f"{agent.name} heard the last event")
             self.assertEqual(sorted(agent.read("heard").split()), sorted(expected + ["last"]))
 
-    def test_coalescing_keeps_the_latest(self):
-        alpha, = self.cluster("alpha", arguments=["-event-handler", "user:deploy=cat >> heard"])
-        for version in ("one", "two", "three"):
+    def test_coalescing_keeps_the_first_and_the_latest(self):
+        """The first one is delivered at once, and of those that follow closely only the last."""
+        alpha, = self.cluster("alpha", arguments=["-event-handler", "user:deploy=cat >> heard",
+                                                  "-event-handler", "user:end=touch end"])
+        for version in ("one", "two", "three", "four"):
             alpha.cli("event", "deploy", version)
-        wait_for(lambda: alpha.read("heard"), "the handler ran")
-        self.assertEqual(alpha.read("heard"), "three\n")
+        wait_for(lambda: alpha.read("heard") == "one\nfour\n", "the first and the last are heard")
 
     def test_too_large(self):
         alpha, = self.cluster("alpha")
