@@ -8,6 +8,7 @@
 #include <set>
 
 #include "handlers/text.h"
+#include "proto/support/utf8.h"
 
 namespace starling::handlers {
 namespace {
@@ -112,7 +113,7 @@ bool for_another(std::string_view key) {
 std::string tag_variable(std::string_view tag) {
   std::string name;
   while (!tag.empty()) {
-    const size_t length = std::max<size_t>(character_length(tag), 1);
+    const size_t length = std::max<size_t>(utf8_length(tag), 1);
     const std::string_view character = tag.substr(0, length);
     tag.remove_prefix(length);
     const char c = character[0];

@@ -9,10 +9,6 @@
 
 namespace starling::handlers {
 
-/// Length of the UTF-8 character that `text` starts with; 0 when it is empty or starts with none
-/// (overlong forms and surrogates are none).
-[[nodiscard]] size_t character_length(std::string_view text);
-
 /// The end of `bytes`, at most `limit` of them, without blank space around, as valid UTF-8: other
 /// bytes and control characters but TAB and newline become U+FFFD.
 [[nodiscard]] std::string readable_end(std::string_view bytes, size_t limit);

@@ -53,6 +53,8 @@ struct Incarnation {
   }
   [[nodiscard]] constexpr uint32_t epoch() const { return static_cast<uint32_t>(value >> 32); }
   [[nodiscard]] constexpr Incarnation next() const { return {value + 1}; }
+  /// Room is left above it, so that its owner can always refute.
+  [[nodiscard]] constexpr bool valid() const { return epoch() < UINT32_MAX; }
 
   auto operator<=>(const Incarnation&) const = default;
 };
@@ -75,16 +77,18 @@ struct MessageId {
 /// Lamport time: orders events, says nothing about clocks.
 using LamportTime = uint64_t;
 
-/// Lamport's rules: rises before each own event, and never stays behind what was heard.
+/// Lamport's rules: rises before each own event, and never stays behind what was heard. A time that
+/// no honest member can have reached is not believed: the clock could not rise above it.
 class LamportClock {
  public:
   [[nodiscard]] LamportTime now() const { return now_; }
   LamportTime tick() { return ++now_; }
   void witness(LamportTime heard) {
-    if (heard > now_) now_ = heard;
+    if (heard > now_ && heard < kBeyondBelief) now_ = heard;
   }
 
  private:
+  static constexpr LamportTime kBeyondBelief = LamportTime{1} << 62;
   LamportTime now_ = 0;
 };
 

@@ -17,10 +17,8 @@ inline constexpr size_t kMaxStreamMessage = (1U << 20) + 4096;
 inline constexpr size_t kMaxInlinePayload = 1024;
 /// Encoded tags of one member (Serf's limit is the same).
 inline constexpr size_t kMaxTags = 512;
-/// Bytes of a member's name (as memberlist's validation).
+/// Bytes of the name of a member (as memberlist's validation), event or query.
 inline constexpr size_t kMaxName = 128;
-/// Bytes of an event's or query's name.
-inline constexpr size_t kMaxMessageName = 128;
 /// Members that one node will keep, of any status.
 inline constexpr size_t kMaxMembers = 100'000;
 /// (origin, epoch) pairs whose event progress is kept.

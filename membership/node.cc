@@ -95,6 +95,7 @@ struct Node::Parts {
   void rejoin();
   void check_leave();
   [[nodiscard]] TimePoint next_deadline() const;
+  [[nodiscard]] TimePoint earliest_deadline() const;
 };
 
 // --- turns -------------------------------------------------------------------------------------
@@ -146,6 +147,11 @@ void Node::Parts::note_gone_members() {
 }
 
 TimePoint Node::Parts::next_deadline() const {
+  // What became possible only now (a first member to probe) was not due before now.
+  return std::max(context.now, earliest_deadline());
+}
+
+TimePoint Node::Parts::earliest_deadline() const {
   return std::min({prober.next_deadline(), members.next_deadline(), tree.next_deadline(),
                    announcements.next_deadline(), events.next_deadline(), queries.next_deadline(),
                    messenger.next_deadline(), sync.next_deadline(), streams.next_deadline(),
@@ -355,7 +361,7 @@ Node::~Node() = default;
 Result<void> Node::validate_identity(const Identity& identity) {
   if (!valid_name(identity.name)) {
     return fail(ErrorKind::kInvalid,
-                "a node name must have 1 to 128 bytes and no control characters");
+                "a node name must have 1 to 128 bytes of UTF-8 and no control characters");
   }
   if (identity.address.port() == 0 || identity.address.is_unspecified()) {
     return fail(ErrorKind::kInvalid, "the advertised address " + identity.address.to_string() +
@@ -363,7 +369,10 @@ Result<void> Node::validate_identity(const Identity& identity) {
   }
   proto::MemberRecord record;
   write_tags(pack_tags(identity.tags), record);
-  if (!read_tags(record) || read_tags(record) != pack_tags(identity.tags)) {
+  if (const size_t size = pack_tags(identity.tags).size(); size <= kMaxTags && !read_tags(record)) {
+    return fail(ErrorKind::kInvalid, "tags must be UTF-8 without NUL, and their names not empty");
+  }
+  if (read_tags(record) != pack_tags(identity.tags)) {
     return fail(ErrorKind::kTooLarge, "Encoded length of tags exceeds limit of 512 bytes");
   }
   return {};
@@ -513,8 +522,9 @@ Result<MessageId> Node::send_event(TimePoint now, std::string_view name, std::st
                                    bool coalesce) {
   Parts& p = *parts_;
   p.enter(now);
-  if (name.empty() || name.size() > kMaxMessageName) {
-    return fail(ErrorKind::kInvalid, "a user event's name must have 1 to 128 bytes");
+  if (!valid_name(name)) {
+    return fail(ErrorKind::kInvalid,
+                "a user event's name must have 1 to 128 bytes of UTF-8 and no control characters");
   }
   const size_t limit = p.context.options.user_event_size_limit;
   if (name.size() + payload.size() > limit) {

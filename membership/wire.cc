@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/limits.h"
+#include "proto/support/utf8.h"
 
 namespace starling::membership {
 
@@ -50,7 +51,8 @@ std::optional<std::string> read_tags(const proto::MemberRecord& record) {
   std::map<std::string, std::string> tags;
   for (const proto::Tag& tag : record.tags()) {
     if (tag.key().empty() || tag.key().find('\0') != std::string::npos ||
-        tag.value().find('\0') != std::string::npos) {
+        tag.value().find('\0') != std::string::npos || !is_utf8(tag.key()) ||
+        !is_utf8(tag.value())) {
       return std::nullopt;
     }
     tags[tag.key()] = tag.value();
@@ -69,7 +71,7 @@ void write_tags(std::string_view packed, proto::MemberRecord& record) {
 }
 
 bool valid_name(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxName &&
+  return !name.empty() && name.size() <= kMaxName && is_utf8(name) &&
          std::none_of(name.begin(), name.end(), [](char c) {
            const auto byte = static_cast<unsigned char>(c);
            return byte < 0x20 || byte == 0x7f;

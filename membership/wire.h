@@ -22,11 +22,11 @@ namespace starling::membership {
 /// The value of one tag; empty when absent.
 [[nodiscard]] std::string_view find_tag(std::string_view packed, std::string_view key);
 
-/// None when a tag is empty, holds a NUL, or all together are over kMaxTags.
+/// None when a tag is empty, holds a NUL, is not UTF-8, or all together are over kMaxTags.
 [[nodiscard]] std::optional<std::string> read_tags(const proto::MemberRecord& record);
 void write_tags(std::string_view packed, proto::MemberRecord& record);
 
-/// A name that may be shown and logged: 1..kMaxName bytes, no control characters.
+/// A name that may be shown and logged: 1..kMaxName bytes of UTF-8, no control characters.
 [[nodiscard]] bool valid_name(std::string_view name);
 
 void write_id(const MessageId& id, proto::MessageId& wire);

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/cli/member_text.h"
-#include "agent/config/text.h"
+#include "proto/support/utf8.h"
 
 namespace starling::agent {
 namespace {
@@ -42,7 +42,7 @@ Json member_json(const control::Member& member) {
                       {"min", member.protocol_min()},
                       {"version", member.protocol_max()}};
   json["id"] = member.id();
-  json["incarnation"] = member.incarnation();
+  json["incarnation"] = std::to_string(member.incarnation());  // 64 bits: too many for a number
   json["rtt_ms"] = member.round_trip_us() < 0
                        ? Json(nullptr)
                        : Json(static_cast<double>(member.round_trip_us()) / 1000.0);
@@ -98,7 +98,7 @@ std::string query_json(const QueryOutcome& outcome) {
   Json binary = Json::object();
   for (const auto& [node, payload] : outcome.responses) {
     json["Responses"][node] = payload;
-    if (!config::is_utf8(payload)) binary[node] = base64(payload);
+    if (!is_utf8(payload)) binary[node] = base64(payload);
   }
   if (!binary.empty()) json["ResponsesBase64"] = std::move(binary);
   json["Failed"] = Json::object();
@@ -129,7 +129,7 @@ std::string monitor_json(const control::MonitorRecord& record) {
       json["name"] = record.name();
       json["ltime"] = record.ltime();
       json["payload"] = record.payload();
-      if (!config::is_utf8(record.payload())) json["payload_base64"] = base64(record.payload());
+      if (!is_utf8(record.payload())) json["payload_base64"] = base64(record.payload());
     }
     if (record.event() == "user") json["coalesce"] = record.coalesce();
     if (record.members_size() > 0) json["members"] = Json::array();

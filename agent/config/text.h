@@ -13,6 +13,7 @@
 
 #include "membership/time.h"
 #include "proto/support/result.h"
+#include "proto/support/utf8.h"
 
 namespace starling::agent::config {
 
@@ -28,10 +29,6 @@ std::string format_duration(membership::Duration duration);
 
 /// Decimal digits only.
 std::optional<uint64_t> parse_number(std::string_view text);
-
-/// Bytes of the character that `text` starts with; 0 when it is not valid UTF-8 or empty.
-size_t utf8_length(std::string_view text);
-bool is_utf8(std::string_view text);
 
 /// No byte below 0x20, and no 0x7f.
 bool has_control_characters(std::string_view text);

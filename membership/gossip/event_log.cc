@@ -53,8 +53,7 @@ proto::Record EventLog::create(const std::string& name, const std::string& paylo
 Verdict EventLog::apply(const proto::Record& record) {
   const auto id = read_message_key(record.key());
   proto::UserEvent event;
-  if (!id || !event.ParseFromString(record.payload()) || event.name().empty() ||
-      event.name().size() > kMaxMessageName ||
+  if (!id || !event.ParseFromString(record.payload()) || !valid_name(event.name()) ||
       event.name().size() + event.payload().size() > kMaxInlinePayload) {
     return Verdict::kInvalid;
   }

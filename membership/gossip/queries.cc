@@ -81,8 +81,9 @@ void Queries::restore(const std::vector<MessageId>& heard) {
 // --- asking ------------------------------------------------------------------------------------
 
 Result<Queries::Started> Queries::start(const QueryOptions& options) {
-  if (options.name.empty() || options.name.size() > kMaxMessageName) {
-    return fail(ErrorKind::kInvalid, "a query's name must have 1 to 128 bytes");
+  if (!valid_name(options.name)) {
+    return fail(ErrorKind::kInvalid,
+                "a query's name must have 1 to 128 bytes of UTF-8 and no control characters");
   }
   if (own_.size() >= kMaxOwnQueries) {
     return fail(ErrorKind::kBusy, "256 queries of this agent are still running: retry later");
@@ -206,8 +207,8 @@ std::string Queries::name_of(const NodeId& id) const {
 Verdict Queries::apply(const proto::Record& record) {
   const auto id = read_message_key(record.key());
   proto::Query query;
-  if (!id || !query.ParseFromString(record.payload()) || query.name().empty() ||
-      query.name().size() > kMaxMessageName || query.timeout_ms() == 0 ||
+  if (!id || !query.ParseFromString(record.payload()) || !valid_name(query.name()) ||
+      query.timeout_ms() == 0 ||
       query.filter_nodes_size() + query.filter_tags_size() > kMaxFilters) {
     return Verdict::kInvalid;
   }

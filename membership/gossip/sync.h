@@ -67,7 +67,7 @@ class Sync {
     bool opener = false;
     bool newcomer = false;  // the opener has nothing yet
     bool skip_past = false;
-    size_t known = 0;  // members that this node knew when it began
+    size_t known = 0;      // members that this node knew when it began
     bool news = false;     // brought or gave something
     size_t published = 0;  // records passed on at once
     // Gathered by the responder until the opener's last batch:

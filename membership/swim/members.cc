@@ -49,7 +49,7 @@ Verdict Members::apply(const proto::Record& record) {
 
 Verdict Members::apply(const proto::MemberRecord& record, bool newcomer) {
   const auto id = NodeId::from_wire(record.id());
-  if (!id) return Verdict::kInvalid;
+  if (!id || !Incarnation{record.incarnation()}.valid()) return Verdict::kInvalid;
   context_.member_clock.witness(record.ltime());
   if (*id == context_.identity.id) return about_self(record);
   switch (record.status()) {

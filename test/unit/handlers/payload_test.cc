@@ -4,10 +4,11 @@
 #include <algorithm>
 
 #include "handlers/text.h"
+#include "proto/support/utf8.h"
 #include "test/catch.h"
 
 using namespace std::chrono_literals;
-using starling::handlers::character_length;
+using starling::utf8_length;
 using starling::handlers::Environment;
 using starling::handlers::Event;
 using starling::handlers::event_environment;
@@ -153,16 +154,16 @@ TEST_CASE("a payload ends with a newline unless it is empty") {
 }
 
 TEST_CASE("characters of UTF-8 are measured and others refused") {
-  CHECK(character_length("") == 0);
-  CHECK(character_length("a") == 1);
-  CHECK(character_length("\xC3\xA9") == 2);
-  CHECK(character_length("\xC0\x80") == 0);      // overlong
-  CHECK(character_length("\xE0\x80\x80") == 0);  // overlong
-  CHECK(character_length("\xED\xA0\x80") == 0);  // surrogate
-  CHECK(character_length("\xEF\xBF\xBD") == 3);
-  CHECK(character_length("\xF0\x9F\x90\xA6") == 4);
-  CHECK(character_length("\xF4\x90\x80\x80") == 0);  // past U+10FFFF
-  CHECK(character_length("\x80") == 0);
+  CHECK(utf8_length("") == 0);
+  CHECK(utf8_length("a") == 1);
+  CHECK(utf8_length("\xC3\xA9") == 2);
+  CHECK(utf8_length("\xC0\x80") == 0);      // overlong
+  CHECK(utf8_length("\xE0\x80\x80") == 0);  // overlong
+  CHECK(utf8_length("\xED\xA0\x80") == 0);  // surrogate
+  CHECK(utf8_length("\xEF\xBF\xBD") == 3);
+  CHECK(utf8_length("\xF0\x9F\x90\xA6") == 4);
+  CHECK(utf8_length("\xF4\x90\x80\x80") == 0);  // past U+10FFFF
+  CHECK(utf8_length("\x80") == 0);
 }
 
 TEST_CASE("output shown to people is valid text cut from its end") {

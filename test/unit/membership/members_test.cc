@@ -276,3 +276,15 @@ TEST_CASE("a failed member that is old enough elsewhere is not taken over to be 
   parts.members.apply(record, true);
   CHECK(parts.table.size() == 0);
 }
+
+TEST_CASE("times and incarnations that leave no room above them are not believed") {
+  Parts parts;
+  fill(parts, 2);
+  proto::MemberRecord record = member_record(1, at(6));
+  record.set_ltime(UINT64_MAX);
+  parts.members.apply(record, false);
+  CHECK(parts.context.member_clock.now() < UINT64_MAX / 2);
+  CHECK(parts.members.apply(accusation(0, Incarnation{UINT64_MAX}, proto::MEMBER_SUSPECT, {1}),
+                            false) == Verdict::kInvalid);
+  CHECK(parts.members.incarnation() < Incarnation::at(2, 0));
+}

@@ -283,3 +283,23 @@ TEST_CASE("garbage is counted and changes nothing") {
   CHECK(node.member_fingerprint() == before);
   CHECK(node.statistics().malformed_packets > 4000);
 }
+
+TEST_CASE("being alone for long is not a stall when the first member appears") {
+  Cluster cluster(2);
+  cluster.run_for(60s);
+  join_all(cluster);
+  for (const auto& node : cluster.nodes) CHECK(node->local_health() == 0);
+}
+
+TEST_CASE("text that is not UTF-8 is refused where it is given") {
+  Cluster cluster(1);
+  Node& node = *cluster.nodes[0];
+  CHECK_FALSE(node.send_event(cluster.now, "\xff", "\xff", false).has_value());
+  CHECK(node.send_event(cluster.now, "ok", "\xff", false).has_value());
+  const auto tags = node.set_tags(cluster.now, {{"k", "\xff"}});
+  REQUIRE_FALSE(tags.has_value());
+  CHECK(tags.error().message == "tags must be UTF-8 without NUL, and their names not empty");
+  QueryOptions query;
+  query.name = "\xff";
+  CHECK_FALSE(node.send_query(cluster.now, query).has_value());
+}
