@@ -30,6 +30,28 @@ TEST_CASE("everybody joins at the same instant") {
   CHECK(took < 8s);
 }
 
+/// The worst local health score that any process had when it did something.
+struct HealthWatch : Observer {
+  explicit HealthWatch(World& watched) : world(watched) { world.add_observer(this); }
+  void action(NodeIndex node, const membership::Action&) override {
+    worst = std::max(worst, world.node(node).local_health());
+  }
+  World& world;
+  unsigned worst = 0;
+};
+
+TEST_CASE("who was alone for long does not think that it was stalled") {
+  Cluster cluster(seeded(6));
+  HealthWatch health(cluster.world);
+  cluster.world.add_node();
+  cluster.world.add_node();
+  cluster.world.run_for(20s);
+  cluster.world.join(1, {0});
+  cluster.world.run_for(1s);
+  CHECK(health.worst == 0);
+  cluster.settle(5s);
+}
+
 TEST_CASE("two clusters become one when a member of one joins the other") {
   Cluster cluster(seeded(3));
   for (int i = 0; i < 40; ++i) cluster.world.add_node();

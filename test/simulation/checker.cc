@@ -88,6 +88,7 @@ void Checker::fault(Fault kind, NodeIndex node) {
         process.disturbed = world_.now();
       }
       process.paused_at = kNever;
+      process.resumed_at = world_.now();
       break;
     }
     case Fault::kPartition: {

@@ -153,6 +153,7 @@ class Checker : public Observer {
     membership::LamportTime event_ltime = 0;  ///< highest of events heard
     TimePoint disturbed = TimePoint::min();   ///< last moment; kNever while it lasts
     TimePoint paused_at = kNever;
+    TimePoint resumed_at = TimePoint::min();
     TimePoint stopped_at = kNever;
     StopKind stopped = StopKind::kCrash;
     bool links_disturbed = false;

@@ -129,7 +129,7 @@ void Checker::query_ended(NodeIndex node, const membership::QueryEnded& ended) {
   query.timed_out = ended.timed_out;
   query.silent = ended.silent;
   const Duration late = world_.now() - query.started - query.timeout;
-  if (late > kQueryEndSlack && !disturbed(node) && world_.host(node).started < query.started) {
+  if (late > kQueryEndSlack && watched(node).resumed_at < query.started) {
     violate("query-deadline", node, "a query ended ", seconds(late), " s after its deadline");
   }
 }

@@ -247,6 +247,18 @@ TEST_CASE("a query that ends late or never is seen") {
   CHECK(bench.checker.report().find("never ended") != std::string::npos);
 }
 
+TEST_CASE("a query may end as late as its asker was paused") {
+  Bench bench;
+  const MessageId id{bench.world.host(0).id, 7, 1};
+  bench.checker.query_started(0, {id, 3, 5s});
+  bench.world.run_for(4500ms);
+  bench.world.pause(0);
+  bench.world.run_for(2s);
+  bench.world.resume(0);
+  bench.checker.action(0, QueryEnded{id, true, {}});
+  CHECK(bench.broken().empty());
+}
+
 TEST_CASE("a query heard twice is seen") {
   Bench bench;
   const membership::QueryArrived query{{bench.world.host(0).id, 7, 1}, 1, "q", "", "node-0", {}};

@@ -55,6 +55,17 @@ TEST_CASE("a single member is cut off for long and comes back") {
   cluster.settle(120s);
 }
 
+TEST_CASE("members that all lost each other find each other") {
+  for (uint64_t seed = 90; seed < 100; ++seed) {
+    Cluster cluster(seeded(seed));
+    cluster.boot(3);
+    cluster.world.partition({{0}, {1}});
+    cluster.world.run_for(60s);
+    cluster.world.heal();
+    cluster.settle(90s);
+  }
+}
+
 TEST_CASE("three islands become one") {
   Cluster cluster(seeded(23));
   cluster.boot(45);
