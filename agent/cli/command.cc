@@ -10,7 +10,7 @@
 
 namespace starling::agent {
 
-std::string Invocation::value(std::string_view flag, std::string fallback) const {
+std::string Invocation::value(std::string_view flag, const std::string& fallback) const {
   const auto last = std::find_if(flags.rbegin(), flags.rend(),
                                  [&](const auto& each) { return each.name == flag; });
   return last == flags.rend() ? fallback : last->value;

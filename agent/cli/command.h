@@ -39,7 +39,7 @@ struct Invocation {
   std::vector<std::string> arguments;
 
   /// The last value of a flag; `fallback` when it was not given.
-  std::string value(std::string_view flag, std::string fallback = {}) const;
+  std::string value(std::string_view flag, const std::string& fallback = {}) const;
   std::vector<std::string> values(std::string_view flag) const;
   bool given(std::string_view flag) const;
   bool enabled(std::string_view flag, bool fallback = false) const;

@@ -99,7 +99,7 @@ TEST_CASE("a flag without its value is refused") {
   CHECK(error_of({"name", "--tag"}) == "flag needs a value: -tag KEY=VALUE");
 }
 
-TEST_CASE("help wins over everything before it is wrong") {
+TEST_CASE("help wins over what is wrong behind it") {
   for (const char* help : {"-h", "-help", "--help"}) {
     CHECK(normalized({"name", "-coalesce", help, "-zzz"}) == Words{"--help"});
   }

@@ -63,7 +63,7 @@ TEST_CASE("members in JSON have Serf's shape and more") {
         "version": 5
       },
       "id": "0a",
-      "incarnation": 9,
+      "incarnation": "9",
       "rtt_ms": 1.5,
       "self": true
     },
