@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <asio/post.hpp>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -76,6 +75,11 @@ Result<void> Agent::open_log() {
   if (!log) return tl::unexpected(log.error());
   log_ = std::move(*log);
   for (const Warning& warning : config_.warnings) log_->warn("config", warning.to_string());
+  if (config_.insecure && config_.keys.empty()) {
+    log_->warn("agent",
+               "insecure: without a cluster key, whoever reaches " + config_.bind.to_string() +
+                   " can join and command this host; give all members one (starling keygen)");
+  }
   return {};
 }
 
@@ -198,8 +202,7 @@ void Agent::signalled(int number) {
   const bool interrupt = number == SIGINT;
   if (leaving_ || stopping_) {
     log_->warn("agent", "second signal: ending at once");
-    status_ = 1;
-    return io_.stop();
+    end_now(1);
   }
   const bool graceful = interrupt ? !config_.skip_leave_on_interrupt : config_.leave_on_terminate;
   log_->info("agent", std::string(interrupt ? "interrupt" : "terminate") + " signal: " +
@@ -274,13 +277,19 @@ void Agent::stop(int status) {
   deadline_.async_wait([this](const asio::error_code& error) {
     if (error) return;
     log_->error("agent", "stopping takes too long: ending at once");
-    io_.stop();
+    end_now(1);
   });
   dispatcher_->shutdown(kHandlerGrace, [this] {
-    store_->flush();
-    // What flushing completed, and replies under way, have their turn.
-    asio::post(io_, [this] { io_.stop(); });
+    // The last thing to be written; what was saved before it is written before it.
+    store_->save({cluster_->node().clocks()}, [this](const Result<void>&) { io_.stop(); });
   });
+}
+
+/// Without waiting for anything: not for the disk either, which may be what hangs.
+void Agent::end_now(int status) {
+  server_->close();
+  dispatcher_.reset();  // ends what runs
+  ::_exit(status);
 }
 
 void Agent::fail_start(const std::string& error) {

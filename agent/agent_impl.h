@@ -62,6 +62,7 @@ class Agent {
   void left();
   /// Ends handlers, writes what is queued, ends the loop.
   void stop(int status);
+  [[noreturn]] void end_now(int status);
   void fail_start(const std::string& error);
 
   Config config_;

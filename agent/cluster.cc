@@ -13,7 +13,6 @@
 
 namespace starling::agent {
 
-using membership::Clocks;
 using membership::MemberChange;
 using membership::TimePoint;
 
@@ -173,9 +172,9 @@ void Cluster::arm() {
   const TimePoint due = node_->next_deadline();
   // A timer that fires too early costs less than setting it anew for every packet.
   if (due >= armed_) return;
-  armed_ = due;
+  armed_ = std::max(due, now());
   timer_.expires_at(std::chrono::steady_clock::time_point(
-      std::chrono::duration_cast<std::chrono::steady_clock::duration>(due.time_since_epoch())));
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(armed_.time_since_epoch())));
   timer_.async_wait([this](const asio::error_code& error) {
     if (!error) timer_fired();
   });

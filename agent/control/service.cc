@@ -135,12 +135,10 @@ void Service::join(const Client& client, const control::JoinRequest& request) {
     Reply answer;
     control::JoinReply& body = *answer.mutable_join();
     body.set_contacted(static_cast<uint32_t>(outcome.contacted));
-    std::string problems;
     for (const auto& [target, reason] : outcome.failures) {
       add(*body.mutable_failures(), target, reason);
-      problems += (problems.empty() ? "" : "; ") + target + ": " + reason;
     }
-    if (outcome.contacted == 0) answer.set_error("none could be joined: " + problems);
+    if (outcome.contacted == 0) answer.set_error("no member could be contacted");
     reply(client, std::move(answer));
   });
 }

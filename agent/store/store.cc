@@ -46,8 +46,8 @@ Result<Opened> open_directory(const std::string& directory, int64_t unix_now,
   if (!database) return tl::unexpected(database.error());
   auto state = (*database)->load(unix_now);
   if (!state) return tl::unexpected(state.error());
-  return Opened{std::move(*lock),     std::move(*key),   *epoch,
-                std::move(*database), std::move(*state), std::move(notes)};
+  return Opened{std::move(*lock), *key, *epoch, std::move(*database), std::move(*state),
+                std::move(notes)};
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ Result<Opened> open_directory(const std::string& directory, int64_t unix_now,
 class Store::Impl {
  public:
   Impl(asio::io_context& io, Clock clock, const StoreLimits& limits, Opened opened)
-      : key(std::move(opened.key)),
+      : key(opened.key),
         epoch(opened.epoch),
         state(std::move(opened.state)),
         notes(std::move(opened.notes)),

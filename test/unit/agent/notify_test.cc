@@ -96,7 +96,7 @@ TEST_CASE("the watchdog is expected in half its time") {
 TEST_CASE("without a service manager nothing happens") {
   const std::string long_path = "/" + std::string(200, 'x');
   for (const std::string& path : {std::string(), std::string("relative"),
-                                 std::string("/gone/notify"), long_path, std::string("@")}) {
+                                  std::string("/gone/notify"), long_path, std::string("@")}) {
     CAPTURE(path);
     Notify notify(with({{"NOTIFY_SOCKET", path}}), kPid);
     notify.ready();

@@ -121,7 +121,7 @@ TEST_CASE("members that are gone are forgotten in the end and are bounded") {
     Changes changes;
     for (uint8_t n = 1; n <= 5; ++n) changes.push_back(PutMember{known(n, kNow + n, true)});
     changes.push_back(PutMember{known(6, kNow - 100 * kDay)});  // alive: stays
-    REQUIRE(save_now(io, **store, std::move(changes)));
+    REQUIRE(save_now(io, **store, changes));
   }
   asio::io_context io;
   StoreLimits limits;
@@ -201,7 +201,7 @@ TEST_CASE("remembered queries are bounded") {
     REQUIRE(store);
     Changes changes;
     for (uint64_t n = 1; n <= 10; ++n) changes.push_back(PutQuery{message_id(1, n), kNow + 99});
-    REQUIRE(save_now(io, **store, std::move(changes)));
+    REQUIRE(save_now(io, **store, changes));
   }
   auto store = open_at(io, scratch.path(), kNow, limits);
   REQUIRE(store);

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/control/service.h"
+
+#include <algorithm>
+
+#include "test/unit/agent/host.h"
+
+namespace starling::agent {
+namespace {
+
+/// A door with one client.
+class FakeSession : public Session {
+ public:
+  bool send(const control::Reply& reply) override {
+    if (full) return false;
+    replies.push_back(reply);
+    return true;
+  }
+
+  std::vector<control::Reply> replies;
+  bool full = false;
+};
+
+struct Fixture {
+  Fixture() {
+    host.run();
+    service = std::make_unique<Service>(Service::Parts{
+        .cluster = *host.cluster,
+        .log = *host.log,
+        .store = *host.store,
+        .tags = tags,
+        .dispatcher = dispatcher,
+        .config = config,
+        .leave = [this](std::function<void()> told) { leave_told = std::move(told); },
+        .reload = [this]() -> Result<void> {
+          if (reload_error.empty()) return {};
+          return fail(ErrorKind::kInvalid, reload_error);
+        }});
+    tags.set_publish([this](const TagKeeper::Map& now) { return host.cluster->set_tags(now); });
+  }
+
+  /// The last reply to a request, when it has come.
+  control::Reply ask(control::Request request) {
+    request.set_id(++requests);
+    service->handle(session, request);
+    turn_until(io, [&] {
+      return !session->replies.empty() && session->replies.back().id() == requests &&
+             session->replies.back().done();
+    });
+    return session->replies.back();
+  }
+
+  asio::io_context io;
+  Host host{io, "a"};
+  TagKeeper tags{*host.store, {}, {}, {}};
+  handlers::Dispatcher dispatcher{io, {}};
+  Config config;
+  std::function<void()> leave_told;
+  std::string reload_error;
+  std::unique_ptr<Service> service;
+  std::shared_ptr<FakeSession> session = std::make_shared<FakeSession>();
+  uint64_t requests = 0;
+};
+
+std::string value_of(const control::InfoReply& info, const std::string& section,
+                     const std::string& key) {
+  for (const auto& one : info.sections()) {
+    if (one.name() != section) continue;
+    for (const auto& pair : one.values()) {
+      if (pair.key() == key) return pair.value();
+    }
+  }
+  return "(none)";
+}
+
+TEST_CASE_METHOD(Fixture, "a request without a body is refused") {
+  CHECK(ask({}).error().find("does not know this request") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "members are listed and filtered") {
+  control::Request request;
+  request.mutable_members();
+  auto answer = ask(request);
+  REQUIRE(answer.members().members_size() == 1);
+  const control::Member& self = answer.members().members(0);
+  CHECK(self.name() == "a");
+  CHECK(self.self());
+  CHECK(self.status() == "alive");
+  CHECK(self.address().size() == 4);
+  CHECK(self.port() == host.address().port());
+  CHECK(self.round_trip_us() == -1);
+
+  const auto found = [&](const char* name, const char* status) {
+    request.mutable_members()->set_name(name);
+    request.mutable_members()->set_status(status);
+    return ask(request).members().members_size();
+  };
+  CHECK(found("a|b", "") == 1);
+  CHECK(found("", "alive|left") == 1);
+  CHECK(found("", "aliv") == 0);  // anchored
+  CHECK(found("b", "") == 0);
+  request.mutable_members()->set_name("(");
+  answer = ask(request);
+  CHECK(answer.error().starts_with("filter of name: "));
+  CHECK_FALSE(answer.has_members());
+}
+
+TEST_CASE_METHOD(Fixture, "tags are changed and members found by them") {
+  control::Request request;
+  auto* set = request.mutable_tags()->add_set();
+  set->set_key("role");
+  set->set_value("db");
+  CHECK(ask(request).error().empty());
+  control::Request members;
+  auto* tag = members.mutable_members()->add_tags();
+  tag->set_key("role");
+  tag->set_value("d.");
+  turn_until(io, [&] { return ask(members).members().members_size() == 1; });
+  tag->set_value("d");
+  CHECK(ask(members).members().members_size() == 0);
+
+  control::Request remove;
+  remove.mutable_tags()->add_remove("role");
+  CHECK(ask(remove).error().empty());
+  CHECK(tags.effective().empty());
+  set->set_value(std::string(600, 'x'));
+  CHECK_FALSE(ask(request).error().empty());
+  set->set_key("");
+  CHECK(ask(request).error().find("needs a name") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "an event is answered when it is kept") {
+  control::Request request;
+  request.mutable_event()->set_name("deploy");
+  request.mutable_event()->set_payload("v2");
+  const auto answer = ask(request);
+  CHECK(answer.error().empty());
+  CHECK(answer.event().id().ends_with(".1"));
+  CHECK(answer.event().ltime() > 0);
+  request.mutable_event()->set_payload(std::string(2000, 'x'));
+  CHECK(ask(request).error().find("limit") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "a query streams its start and its answers and its end") {
+  control::Request request;
+  request.mutable_query()->set_name("who");
+  request.mutable_query()->set_request_ack(true);
+  const auto end = ask(request);
+  REQUIRE(end.has_query_done());
+  CHECK(end.query_done().silent_size() == 0);
+  CHECK_FALSE(end.query_done().timed_out());
+  REQUIRE(session->replies.size() == 4);
+  CHECK(session->replies[0].query_started().addressed() == 1);
+  CHECK(session->replies[0].query_started().timeout_ms() > 0);
+  CHECK(session->replies[1].query_answer().kind() == control::QueryAnswer::ACK);
+  CHECK(session->replies[2].query_answer().payload() == "I am a");
+  for (const auto& reply : session->replies) CHECK(reply.id() == end.id());
+}
+
+TEST_CASE_METHOD(Fixture, "queries that make no sense are refused") {
+  const auto error_of = [&](auto change) {
+    control::Request request;
+    request.mutable_query()->set_name("who");
+    change(*request.mutable_query());
+    return ask(request).error();
+  };
+  CHECK(error_of([](auto& query) { query.set_name("_serf_conflict"); }) ==
+        "Queries cannot contain the '_serf_' prefix");
+  CHECK(error_of([](auto& query) {
+          query.set_name("_serf_ping");
+          query.set_payload("x");
+        }) == "Queries cannot contain the '_serf_' prefix");
+  CHECK(error_of([](auto& query) { query.set_relay_factor(256); }) ==
+        "Relay factor must be between 0 and 255");
+  CHECK_FALSE(error_of([](auto& query) { query.set_timeout_ms(UINT64_MAX); }).empty());
+  CHECK_FALSE(error_of([](auto& query) { query.set_name(""); }).empty());
+  CHECK(error_of([](auto& query) {
+          auto* tag = query.add_tags();
+          tag->set_key("role");
+          tag->set_value("(");
+        }).find("role") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "a query ends with its client") {
+  host.answer_queries = false;
+  control::Request request;
+  request.set_id(1);
+  request.mutable_query()->set_name("who");
+  service->handle(session, request);
+  const size_t before = session->replies.size();
+  service->session_closed(session);
+  control::Request other;
+  other.mutable_members();
+  const auto second = std::make_shared<FakeSession>();
+  other.set_id(7);
+  service->handle(second, other);
+  turn_until(io, [&] { return !second->replies.empty(); });
+  CHECK(session->replies.size() == before);
+  // Its place is free again, under the same id.
+  service->handle(session, request);
+  CHECK(session->replies.back().has_query_started());
+  CHECK(session->replies.back().error().empty());
+  service->handle(session, request);
+  CHECK_FALSE(session->replies.back().error().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "reachability compares those alive with those that answered") {
+  control::Request request;
+  request.mutable_reachability();
+  const auto answer = ask(request);
+  REQUIRE(answer.has_reachability());
+  CHECK(answer.reachability().done());
+  REQUIRE(answer.reachability().alive_size() == 1);
+  REQUIRE(answer.reachability().answered_size() == 1);
+  CHECK(answer.reachability().alive(0) == "a");
+  CHECK(answer.reachability().answered(0) == "a");
+}
+
+TEST_CASE_METHOD(Fixture, "info has the sections of Serf") {
+  control::Request request;
+  request.mutable_info();
+  const control::InfoReply info = ask(request).info();
+  CHECK(value_of(info, "agent", "name") == "a");
+  CHECK(value_of(info, "runtime", "os") == "linux");
+  CHECK(value_of(info, "runtime", "version") == STARLING_VERSION);
+  CHECK(value_of(info, "serf", "members") == "1");
+  CHECK(value_of(info, "serf", "failed") == "0");
+  CHECK(value_of(info, "serf", "encrypted") == "false");
+  CHECK(value_of(info, "serf", "health_score") == "0");
+}
+
+TEST_CASE_METHOD(Fixture, "a join that reaches nobody is an error with the reasons") {
+  control::Request request;
+  CHECK(ask([&] {
+          request.mutable_join();
+          return request;
+        }())
+            .error() == "no address to join");
+  request.mutable_join()->add_addresses("127.0.0.1:1");
+  const auto answer = ask(request);
+  CHECK_FALSE(answer.error().empty());
+  CHECK(answer.join().contacted() == 0);
+  REQUIRE(answer.join().failures_size() == 1);
+  CHECK(answer.join().failures(0).key() == "127.0.0.1:1");
+}
+
+TEST_CASE_METHOD(Fixture, "the small commands are passed on") {
+  control::Request force;
+  force.mutable_force_leave()->set_node("nobody");
+  CHECK(ask(force).error().find("nobody") != std::string::npos);
+
+  control::Request reload;
+  reload.mutable_reload();
+  CHECK(ask(reload).error().empty());
+  reload_error = "agent.yaml:1:1: broken";
+  CHECK(ask(reload).error() == reload_error);
+
+  control::Request leave;
+  leave.set_id(99);
+  leave.mutable_leave();
+  service->handle(session, leave);
+  CHECK(session->replies.back().id() != 99);  // not before the others have been told
+  leave_told();
+  CHECK(session->replies.back().id() == 99);
+  CHECK(session->replies.back().done());
+}
+
+// --- monitor -----------------------------------------------------------------------------------
+
+control::Request monitor(const char* level, const char* filter) {
+  control::Request request;
+  request.set_id(5);
+  request.mutable_monitor()->set_log_level(level);
+  request.mutable_monitor()->set_event_filter(filter);
+  return request;
+}
+
+membership::UserEventArrived user_event(const char* name) {
+  return {message_id(1, 1), 9, name, "payload", false, true, ""};
+}
+
+TEST_CASE_METHOD(Fixture, "a monitor sees the events that it asked for") {
+  service->handle(session, monitor("", "user:deploy,member-join"));
+  service->saw(user_event("other"));
+  CHECK(session->replies.empty());
+  service->saw(user_event("deploy"));
+  REQUIRE(session->replies.size() == 1);
+  const control::Reply& reply = session->replies[0];
+  CHECK(reply.id() == 5);
+  CHECK_FALSE(reply.done());
+  CHECK(reply.monitor().event() == "user");
+  CHECK(reply.monitor().name() == "deploy");
+  CHECK(reply.monitor().payload() == "payload");
+  CHECK(reply.monitor().ltime() == 9);
+  service->saw(
+      membership::MemberEvent{membership::MemberChange::kJoin, host.cluster->node().self()});
+  service->saw(
+      membership::MemberEvent{membership::MemberChange::kLeave, host.cluster->node().self()});
+  REQUIRE(session->replies.size() == 2);
+  CHECK(session->replies[1].monitor().event() == "member-join");
+  CHECK(session->replies[1].monitor().members(0).name() == "a");
+  service->session_closed(session);
+  service->saw(user_event("deploy"));
+  CHECK(session->replies.size() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "a monitor sees log lines of its level") {
+  service->handle(session, monitor("WARN", ""));
+  const size_t before = session->replies.size();
+  host.log->info("test", "unheard");
+  host.log->warn("test", "heard");
+  REQUIRE(session->replies.size() == before + 1);
+  CHECK(session->replies.back().monitor().log().ends_with("[WARN] test: heard"));
+  service->saw(user_event("deploy"));
+  CHECK(session->replies.size() == before + 1);
+  service->session_closed(session);
+  host.log->warn("test", "after");
+  CHECK(session->replies.size() == before + 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a slow monitor is told how much it missed") {
+  service->handle(session, monitor("", "*"));
+  session->full = true;
+  for (int i = 0; i < 3; ++i) service->saw(user_event("x"));
+  session->full = false;
+  service->saw(user_event("y"));
+  service->saw(user_event("z"));
+  REQUIRE(session->replies.size() == 2);
+  CHECK(session->replies[0].monitor().dropped() == 3);
+  CHECK(session->replies[1].monitor().dropped() == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "monitors that make no sense are refused and they are bounded") {
+  service->handle(session, monitor("LOUD", "*"));
+  CHECK(session->replies.back().error() == "Unknown log level: LOUD");
+  service->handle(session, monitor("", "user:a,nonsense"));
+  CHECK(session->replies.back().error().starts_with("Invalid event filter"));
+  service->handle(session, monitor("", "*"));
+  service->handle(session, monitor("", "*"));
+  CHECK(session->replies.back().error() == "Monitor already exists");
+  control::Request request = monitor("", "*");
+  for (size_t i = 1; i < Service::kMaxMonitors; ++i) {
+    request.set_id(100 + i);
+    service->handle(session, request);
+  }
+  session->replies.clear();
+  request.set_id(50);
+  service->handle(session, request);
+  REQUIRE(session->replies.size() == 1);
+  CHECK_FALSE(session->replies[0].error().empty());
+}
+
+}  // namespace
+}  // namespace starling::agent
