@@ -11,8 +11,8 @@ namespace {
 
 constexpr auto kFlags = std::to_array<FlagSpec>({
     {"coalesce", "", false,
-     "of several events of this name in a short time, handlers may see only the last (default: "
-     "true)"},
+     "of several events of this name in a short time, handlers may see only the last; "
+     "-coalesce=false delivers each (default: true)"},
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
 });
 

@@ -32,9 +32,11 @@ std::string wrapped(std::string_view text, std::size_t indent) {
 }
 
 std::string flag_label(const FlagSpec& flag) {
-  std::string label = "-" + std::string(flag.name);
-  if (!flag.value.empty()) label += "=" + std::string(flag.value);
-  return label;
+  const std::string label = "-" + std::string(flag.name);
+  if (flag.value.empty()) return label;
+  // "-tag=KEY=VALUE" is right, but hard to read.
+  const bool has_equals = flag.value.find('=') != std::string_view::npos;
+  return label + (has_equals ? " " : "=") + std::string(flag.value);
 }
 
 std::string flag_lines(const Command& command) {
