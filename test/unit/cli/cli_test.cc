@@ -13,7 +13,6 @@ using starling::agent::test::contains;
 using starling::agent::test::FakeAgent;
 using starling::agent::test::Outcome;
 using starling::agent::test::run;
-using starling::agent::test::set;
 using starling::agent::test::Words;
 namespace control = starling::control;
 
