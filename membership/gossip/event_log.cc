@@ -13,6 +13,10 @@ namespace {
 // Progress is kept this many retention times after its last change, so that no event that anybody
 // still holds is taken for a new one.
 constexpr int kProgressRetention = 4;
+// An event is given up when three peers have had and dropped it, or sixteen never had it.
+constexpr unsigned kMissedWeight = 48;
+constexpr unsigned kDroppedWeight = 16;
+constexpr unsigned kNeverHadWeight = 3;
 constexpr Duration kSweepInterval = std::chrono::seconds(30);
 
 }  // namespace
@@ -149,19 +153,29 @@ void EventLog::skip_to(const proto::EventProgress& theirs) {
     if (progress->beyond.size() >= kMaxBeyond) break;
     if (sequence > progress->contiguous) progress->beyond.insert(sequence);
   }
+  progress->skipped = progress->contiguous;
+  for (const uint64_t sequence : progress->beyond) {
+    progress->skipped = std::max(progress->skipped, sequence);
+  }
   close_gap(*progress);
   progress->touched = context_.now;
   fingerprint_ ^= fingerprint_of(line, *progress);
   save(line, *progress);
 }
 
-void EventLog::not_held(const MessageId& id, size_t peers_needed) {
+bool EventLog::once_held(const MessageId& id) const {
   const auto found = progress_.find({id.origin, id.epoch});
-  Progress* progress =
-      found != progress_.end() ? &found->second : progress_for({id.origin, id.epoch});
+  return found != progress_.end() && found->second.has(id.sequence) &&
+         id.sequence > found->second.skipped;
+}
+
+void EventLog::not_held(const MessageId& id, bool had) {
+  Progress* progress = progress_for({id.origin, id.epoch});
   if (progress == nullptr || progress->has(id.sequence)) return;
   if (progress->not_held.size() >= kMaxBeyond && !progress->not_held.contains(id.sequence)) return;
-  if (++progress->not_held[id.sequence] < peers_needed) return;
+  unsigned& weight = progress->not_held[id.sequence];
+  weight += had ? kDroppedWeight : kNeverHadWeight;
+  if (weight < kMissedWeight) return;
   progress->not_held.erase(id.sequence);
   ++context_.statistics.events_missed;
   context_.trace(TraceLevel::kWarn,

@@ -49,8 +49,11 @@ class EventLog {
       const google::protobuf::RepeatedPtrField<proto::EventProgress>& theirs, size_t limit) const;
   /// Takes a peer's progress over without having its events (a newcomer's first join).
   void skip_to(const proto::EventProgress& theirs);
-  /// A peer no longer holds this event. When enough have said so it counts as missed.
-  void not_held(const MessageId& id, size_t peers_needed);
+  /// A peer that was asked for this event did not send it: because it no longer holds it, or
+  /// (`had` false) because it never did. When enough peers have failed so it counts as missed.
+  void not_held(const MessageId& id, bool had);
+  /// True when this node had the event itself, and did not skip it when it joined.
+  [[nodiscard]] bool once_held(const MessageId& id) const;
   [[nodiscard]] bool knows_origin(const NodeId& origin, uint32_t epoch) const;
 
   [[nodiscard]] size_t held() const { return kept_.size(); }
@@ -64,7 +67,8 @@ class EventLog {
     uint64_t contiguous = 0;
     std::set<uint64_t> beyond;
     TimePoint touched;
-    std::map<uint64_t, size_t> not_held;  // sequence -> peers that no longer hold it
+    uint64_t skipped = 0;                   // up to here it was taken over without the events
+    std::map<uint64_t, unsigned> not_held;  // sequence -> weight of peers that lack it
 
     [[nodiscard]] bool has(uint64_t sequence) const {
       return sequence <= contiguous || beyond.contains(sequence);

@@ -17,7 +17,6 @@ constexpr size_t kBatchBytes = 256U << 10;
 constexpr size_t kMaxDigestBytes = 900U << 10;
 constexpr size_t kMaxWantedEvents = 8192;  // per exchange; the rest at the next one
 constexpr size_t kMaxPublished = 64;       // news of one exchange that are broadcast at once
-constexpr size_t kPeersForMissed = 3;
 constexpr Duration kLongestBackoff = std::chrono::seconds(30);
 constexpr int kPingsPerCheck = 4;
 
@@ -224,6 +223,7 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   proto::SyncBatch rest;
   for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));
   for (const MessageId& id : want_events) write_id(id, *rest.add_want_events());
+  session.want_events = want_events;
   const auto events = parts_.events.lacking_there(reply.events(), kMaxWantedEvents);
   if (!give.empty() || !want.empty() || !want_events.empty() || !events.empty()) {
     session.news = true;
@@ -315,10 +315,14 @@ void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& b
     for (const proto::EventProgress& missed : batch.missed()) {
       const auto origin = NodeId::from_wire(missed.origin());
       if (!origin) continue;
-      const size_t peers = std::min(kPeersForMissed, parts_.members.up_count() - 1);
       for (const uint64_t sequence : missed.beyond()) {
-        parts_.events.not_held({*origin, missed.epoch(), sequence}, std::max<size_t>(peers, 1));
+        const MessageId id{*origin, missed.epoch(), sequence};
+        parts_.events.not_held(id, true);
+        std::erase(session.want_events, id);
       }
+    }
+    if (batch.last()) {
+      for (const MessageId& id : session.want_events) parts_.events.not_held(id, false);
     }
     if (batch.last()) finish(stream, true, {});
     return;
@@ -335,7 +339,7 @@ void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& b
   proto::SyncBatch rest;
   std::map<std::pair<NodeId, uint32_t>, proto::EventProgress*> missed;
   for (const MessageId& id : session.want_events) {
-    if (parts_.events.find(id)) continue;
+    if (parts_.events.find(id) || !parts_.events.once_held(id)) continue;
     proto::EventProgress*& line = missed[{id.origin, id.epoch}];
     if (line == nullptr) {
       line = rest.add_missed();

@@ -70,7 +70,7 @@ class Sync {
     size_t known = 0;      // members that this node knew when it began
     bool news = false;     // brought or gave something
     size_t published = 0;  // records passed on at once
-    // Gathered by the responder until the opener's last batch:
+    // Wanted by the opener; the responder gathers it until the opener's last batch.
     std::vector<NodeId> want_members;
     std::vector<MessageId> want_events;
   };

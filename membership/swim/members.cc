@@ -286,7 +286,10 @@ bool Members::may_fail(const Suspicion& suspicion) const {
   if (!small && silence > context_.options.deaf_after) {
     return silence >= context_.options.isolated_after;
   }
-  return small || suspicion.declared || suspicion.confirmations() >= 1;
+  if (small) return true;
+  // Declared elsewhere, on evidence that we were not shown: we want our own.
+  return suspicion.confirmations() >= 1 ||
+         (suspicion.declared && suspicion.accusers.contains(context_.identity.id));
 }
 
 void Members::suspicion_due(const NodeId& id) {
@@ -299,9 +302,11 @@ void Members::suspicion_due(const NodeId& id) {
   }
   // Nobody has confirmed it, or we hear nobody at all: ask again rather than declare.
   if (context_.now - last_heard_ <= context_.options.deaf_after) {
-    publish(describe(*entry));
+    const bool declared = found->second.declared;
+    if (!declared) publish(describe(*entry));
     if (probe_soon) probe_soon(id);
-    suspicion_due_.set(id, context_.now + context_.options.suspicion_min);
+    suspicion_due_.set(id, context_.now + (declared ? 2 * context_.options.probe_interval
+                                                    : context_.options.suspicion_min));
   } else {
     suspicion_due_.set(id, context_.now + context_.options.deaf_after);
   }

@@ -288,3 +288,21 @@ TEST_CASE("times and incarnations that leave no room above them are not believed
                             false) == Verdict::kInvalid);
   CHECK(parts.members.incarnation() < Incarnation::at(2, 0));
 }
+
+TEST_CASE("failed without the evidence is probed before it is believed") {
+  Parts parts;
+  fill(parts, 9);
+  std::vector<NodeId> asked;
+  parts.members.probe_soon = [&](const NodeId& id) { asked.push_back(id); };
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), false);
+  for (int i = 0; i < 100; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  CHECK(asked.size() > 3);
+  parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
+  parts.members.heard_from_someone();
+  parts.run_for(100ms);
+  CHECK(status_of(parts, 3) == Status::kFailed);
+}
