@@ -11,6 +11,8 @@ namespace starling::membership {
 namespace {
 
 constexpr std::string_view kZoneTag = "zone";
+// So many that are no accusers tell a suspect that its time is running out, on average.
+constexpr double kTellers = 4;
 
 /// A description that can be shown and reached.
 bool valid_description(const proto::MemberRecord& record) {
@@ -255,6 +257,9 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   raise(suspicion.refused, accusation.refused);
   raise(suspicion.self_refused, accusation.self_refused);
   raise(suspicion.declared, accusation.declared);
+  // Declared on evidence that we are not shown, perhaps long ago: nobody need have told it lately.
+  const bool hearsay = news && accusation.declared && accusation.accusers.empty();
+  if (hearsay) suspicion.not_before = context_.now + context_.options.probe_interval;
   if (entry.status != Status::kSuspect) {
     table_.set_state(entry, Status::kSuspect, entry.incarnation);
     entry.changed = context_.now;
@@ -264,7 +269,7 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
     arm(entry.id, suspicion);
   }
   // Declared by others and unsuspected here: we must not rely on them to have told it.
-  if (created && accusation.declared && tell_accused) tell_accused(entry.id);
+  if (((created && accusation.declared) || hearsay) && tell_accused) tell_accused(entry.id);
   return news;
 }
 
@@ -277,6 +282,23 @@ void Members::arm(const NodeId& id, const Suspicion& suspicion) {
         context_.random.below(static_cast<size_t>(context_.options.round_trip_max.count()))));
   }
   suspicion_due_.set(id, std::max(due, context_.now));
+  // What kept it from answering may be over: a partition healed, a route is back.
+  const TimePoint last_words = due - context_.options.probe_interval;
+  if (last_words > context_.now) {
+    last_words_due_.set(id, last_words);
+  } else {
+    last_words_due_.erase(id);
+  }
+}
+
+void Members::last_words(const NodeId& id) {
+  const auto found = suspicions_.find(id);
+  if (found == suspicions_.end() || !tell_accused) return;
+  // Its accusers do it, and a few of the others in case these cannot.
+  const bool accuser = found->second.accusers.contains(context_.identity.id);
+  if (accuser || context_.random.chance(kTellers / static_cast<double>(up_count()))) {
+    tell_accused(id);
+  }
 }
 
 bool Members::may_fail(const Suspicion& suspicion) const {
@@ -338,6 +360,7 @@ void Members::fail(Entry& entry) {
 void Members::clear_suspicion(Entry& entry) {
   suspicions_.erase(entry.id);
   suspicion_due_.erase(entry.id);
+  last_words_due_.erase(entry.id);
 }
 
 void Members::heard_from_someone() {
@@ -489,10 +512,11 @@ unsigned Members::transmissions() const {
 }
 
 TimePoint Members::next_deadline() const {
-  return std::min(suspicion_due_.next(), reap_due_.next());
+  return std::min({suspicion_due_.next(), last_words_due_.next(), reap_due_.next()});
 }
 
 void Members::advance() {
+  while (const auto id = last_words_due_.pop(context_.now)) last_words(*id);
   while (const auto id = suspicion_due_.pop(context_.now)) suspicion_due(*id);
   while (const auto id = reap_due_.pop(context_.now)) reap(*id);
 }

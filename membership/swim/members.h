@@ -100,6 +100,8 @@ class Members {
   bool add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation);
   void arm(const NodeId& id, const Suspicion& suspicion);
   void suspicion_due(const NodeId& id);
+  /// Shortly before a suspect fails: lets it hear of it once more.
+  void last_words(const NodeId& id);
   /// Whether the evidence at hand is enough to declare a suspect failed.
   [[nodiscard]] bool may_fail(const Suspicion& suspicion) const;
   void fail(Entry& entry);
@@ -128,6 +130,7 @@ class Members {
   TimePoint last_heard_;
   std::map<NodeId, Suspicion> suspicions_;
   Deadlines<NodeId> suspicion_due_;
+  Deadlines<NodeId> last_words_due_;
   Deadlines<NodeId> reap_due_;
 };
 

@@ -23,9 +23,11 @@ TimePoint Suspicion::deadline(const Options& options, size_t up) const {
   const Duration min =
       refused ? std::min(options.suspicion_refused, options.suspicion_min) : options.suspicion_min;
   // A declaration carries its confirmations; our own first-hand double refusal needs none.
-  if (declared || refused || self_refused) return start + min;
-  return start +
-         suspicion_timeout(min, options.suspicion_max, confirmations(), wanted(options, up));
+  const Duration timeout =
+      declared || refused || self_refused
+          ? min
+          : suspicion_timeout(min, options.suspicion_max, confirmations(), wanted(options, up));
+  return std::max(start + timeout, not_before);
 }
 
 }  // namespace starling::membership

@@ -25,6 +25,7 @@ struct Suspicion {
   bool refused = false;       ///< two hosts saw its host refuse the port
   bool self_refused = false;  ///< our own ping and stream were both refused
   bool declared = false;      ///< somebody has declared it failed
+  TimePoint not_before;       ///< it is given until then in any case
 
   [[nodiscard]] size_t confirmations() const { return accusers.empty() ? 0 : accusers.size() - 1; }
   /// Confirmations that bring the timeout down to its minimum among `up` members (this one and the

@@ -249,6 +249,43 @@ TEST_CASE("who is declared failed elsewhere is told so by whoever did not suspec
   CHECK(told == std::vector<NodeId>{node_id(4)});
 }
 
+TEST_CASE("an accuser tells the suspect once more before it declares it failed") {
+  Parts parts;
+  fill(parts, 9);
+  std::vector<NodeId> told;
+  parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
+  parts.members.heard_from_someone();
+  parts.members.accuse(node_id(3), at(5),
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 24; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  CHECK(told.empty());
+  parts.members.heard_from_someone();
+  parts.run_for(200ms);
+  CHECK(told == std::vector<NodeId>{node_id(3)});
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+}
+
+TEST_CASE("an old suspicion does not become a failure by hearsay without a word to the suspect") {
+  Parts parts;
+  fill(parts, 9);
+  std::vector<NodeId> told;
+  parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1, 2}), false);
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from_someone();
+    parts.run_for(100ms);
+  }
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), false);
+  CHECK(told == std::vector<NodeId>{node_id(3)});
+  parts.run_for(400ms);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  parts.run_for(200ms);
+  CHECK(status_of(parts, 3) == Status::kFailed);
+}
+
 TEST_CASE("members that were gone before we came are listed but no news") {
   Parts parts;
   parts.members.apply(member_record(1, at(5), proto::MEMBER_FAILED), true);
