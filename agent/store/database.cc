@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/store/database.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -183,6 +184,9 @@ class Database::Impl {
 // --- opening -----------------------------------------------------------------------------------
 
 int Database::Impl::open() {
+  // Events may hold secrets: SQLite would let the umask decide who may read them.
+  const int created = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (created >= 0) ::close(created);
   sqlite3* connection = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                     SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;

@@ -103,6 +103,9 @@ class Store::Impl {
   struct Loop {
     Health health;
     bool healthy = true;
+    std::chrono::steady_clock::time_point failed_at;
+
+    void note(const Result<void>& result, std::chrono::milliseconds recovered_after);
   };
 
   void work();
@@ -142,12 +145,21 @@ void Store::Impl::save(Changes changes, Done done) {
          fail(ErrorKind::kBusy, "the store's queue is full: the disk is too slow; retry later"));
 }
 
+void Store::Impl::Loop::note(const Result<void>& result,
+                             std::chrono::milliseconds recovered_after) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!result) failed_at = now;
+  if (result && !healthy && now - failed_at < recovered_after) return;
+  if (healthy == result.has_value()) return;
+  healthy = result.has_value();
+  if (health) health(result);
+}
+
 /// Posts the outcome to the loop. The io_context is kept running until it has been told.
 void Store::Impl::finish(std::vector<Done> done, Result<void> result) {
-  asio::post(io_, [loop = loop_, done = std::move(done), result = std::move(result)] {
-    const bool changed = loop->healthy != result.has_value();
-    loop->healthy = result.has_value();
-    if (changed && loop->health) loop->health(result);
+  asio::post(io_, [loop = loop_, done = std::move(done), result = std::move(result),
+                   recovered_after = limits_.recovered_after] {
+    loop->note(result, recovered_after);
     for (const Done& one : done) {
       if (one) one(result);
     }

@@ -15,6 +15,7 @@
 // the agent goes on.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -37,6 +38,9 @@ struct StoreLimits {
   size_t queued_changes = 65'536;
   /// save() calls in one transaction.
   size_t batch = 1024;
+  /// Writing works again when it succeeds this long after the last failure: on a full disk, small
+  /// changes still succeed between large ones that do not.
+  std::chrono::milliseconds recovered_after{10'000};
   DatabaseLimits database;
 };
 
@@ -50,7 +54,8 @@ struct StoreStatistics {
 
 class Store {
  public:
-  /// Called from the loop: an error when writing begins to fail, success when it works again.
+  /// Called from the loop: an error when writing begins to fail, success when it works again (see
+  /// StoreLimits::recovered_after).
   using Health = std::function<void(const Result<void>&)>;
   using Done = std::function<void(const Result<void>&)>;
   /// Unix seconds.

@@ -334,6 +334,7 @@ TEST_CASE("a full disk fails what is saved and says so once until it is better")
   asio::io_context io;
   StoreLimits limits;
   limits.database.pages = 40;
+  limits.recovered_after = std::chrono::milliseconds(0);
   auto store = open_at(io, scratch.path(), kNow, limits);
   REQUIRE(store);
   std::vector<Result<void>> health;
@@ -357,6 +358,37 @@ TEST_CASE("a full disk fails what is saved and says so once until it is better")
   REQUIRE(state.events.size() == 1);
   CHECK(state.events[0].id == message_id(1, 4));
   CHECK(state.clocks.event == 0);  // part of what failed
+}
+
+TEST_CASE("a disk that is full now and then is told of once") {
+  const Scratch scratch;
+  asio::io_context io;
+  StoreLimits limits;
+  limits.database.pages = 40;
+  auto store = open_at(io, scratch.path(), kNow, limits);
+  REQUIRE(store);
+  int told = 0;
+  (*store)->set_health([&](const Result<void>&) { ++told; });
+  const std::string large(200'000, 'x');
+  for (uint64_t n = 1; n <= 5; ++n) {
+    CHECK_FALSE(save_now(io, **store, {PutEvent{message_id(1, n), large}}));
+    CHECK(save_now(io, **store, {Clocks{n, n, n}}));
+  }
+  CHECK(told == 1);
+}
+
+TEST_CASE("nobody but the owner can read what is kept") {
+  const Scratch scratch;
+  asio::io_context io;
+  auto store = open_at(io, scratch.path());
+  REQUIRE(store);
+  REQUIRE(save_now(io, **store, {Clocks{1, 1, 1}}));
+  for (const char* name : {"state.db", "state.db-wal", "state.db-shm", "node.key", "epoch"}) {
+    CAPTURE(name);
+    struct stat status = {};
+    REQUIRE(::stat((scratch / name).c_str(), &status) == 0);
+    CHECK((status.st_mode & 0777) == 0600);
+  }
 }
 
 TEST_CASE("the queue is bounded and what is over it fails") {
