@@ -104,8 +104,7 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
     case control::Request::kLeave:
       return leave(client);
     case control::Request::kForceLeave:
-      return reply_result(client, parts_.cluster.force_leave(request.force_leave().node(),
-                                                             request.force_leave().prune()));
+      return force_leave(client, request.force_leave());
     case control::Request::kMembers:
       return members(client, request.members());
     case control::Request::kEvent:
@@ -126,6 +125,17 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       break;
   }
   reply_error(client, "the agent does not know this request: it may be older than this command");
+}
+
+void Service::force_leave(const Client& client, const control::ForceLeaveRequest& request) {
+  const auto result = parts_.cluster.force_leave(request.node(), request.prune());
+  if (!result && result.error().kind == ErrorKind::kNotFound) {
+    // As in Serf, whose scripts remove what may be gone already.
+    parts_.log.warn("control", "force-leave: " + result.error().message);
+    reply(client, {});
+    return;
+  }
+  reply_result(client, result);
 }
 
 void Service::join(const Client& client, const control::JoinRequest& request) {

@@ -69,6 +69,7 @@ class Service : public RequestHandler {
   static void reply_error(const Client& client, const std::string& error);
   static void reply_result(const Client& client, const Result<void>& result);
 
+  void force_leave(const Client& client, const control::ForceLeaveRequest& request);
   void join(const Client& client, const control::JoinRequest& request);
   void leave(const Client& client);
   void members(const Client& client, const control::MembersRequest& request);

@@ -347,8 +347,10 @@ void Prober::extend_deadlines(Duration by) {
 void Prober::try_failed_member() {
   const std::vector<NodeId>& failed = table_.failed();
   if (failed.empty()) return;
-  const double per_interval = static_cast<double>(context_.options.probe_interval.count()) /
-                              static_cast<double>(context_.options.reconnect_interval.count());
+  // Local health stretches our intervals; alone, with nobody to answer, it does not get better.
+  const double per_interval =
+      static_cast<double>((context_.options.probe_interval * health_.factor()).count()) /
+      static_cast<double>(context_.options.reconnect_interval.count());
   const double chance =
       static_cast<double>(failed.size()) / static_cast<double>(members_.up_count()) * per_interval;
   if (!context_.random.chance(std::min(chance, kMaxReconnectChance))) return;

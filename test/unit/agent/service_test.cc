@@ -247,7 +247,7 @@ TEST_CASE_METHOD(Fixture, "a join that reaches nobody is an error with the reaso
 TEST_CASE_METHOD(Fixture, "the small commands are passed on") {
   control::Request force;
   force.mutable_force_leave()->set_node("nobody");
-  CHECK(ask(force).error().find("nobody") != std::string::npos);
+  CHECK(ask(force).error().empty());  // as in Serf
 
   control::Request reload;
   reload.mutable_reload();
