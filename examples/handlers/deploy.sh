@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Deploys the version that the event's payload names: starling event deploy v1.2.3
 #
 # The payload comes from the network: check it before use. What is printed goes to the agent's log;

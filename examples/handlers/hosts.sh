@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Keeps FILE as a list "ADDRESS NAME" of live members. For the events member-join, member-update,
 # member-leave and member-failed. Runs of one handler never overlap, so no lock is needed.
 #
