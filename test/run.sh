@@ -9,6 +9,7 @@
 #   test/run.sh                         what CI runs
 #   test/run.sh --preset debug          one preset, all of it (may be repeated)
 #   test/run.sh --label unit            tests with one label (may be repeated)
+#   test/run.sh --preset release --label tidy   clang-tidy over the whole tree
 #   test/run.sh --soak                  also the tests that take very long
 #   test/run.sh --jobs 4                tests and compilers at once (default: the processors)
 set -euo pipefail
@@ -131,7 +132,10 @@ test_preset() {
     label=$(IFS='|'; echo "${labels[*]}")
     arguments+=(-L "^($label)\$")
   fi
-  [ "$soak" = yes ] || arguments+=(-LE '^soak$')
+  local excluded=()
+  [ "$soak" = yes ] || excluded+=(soak)
+  [[ " ${labels[*]} " == *" tidy "* ]] || excluded+=(tidy)
+  [ ${#excluded[@]} -eq 0 ] || arguments+=(-LE "^($(IFS='|'; echo "${excluded[*]}"))\$")
   [ "$preset $everything" != "tsan no" ] || arguments+=(-R "$threaded_tests")
   rm -f "$report"
   headline "Testing $preset: ctest ${arguments[*]}"

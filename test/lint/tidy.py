@@ -103,7 +103,7 @@ def parse_arguments():
                         help="only files that differ from the merge base with BASE")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--times", action="store_true", help="print seconds of each file")
-    parser.add_argument("paths", nargs="*", help="only these files")
+    parser.add_argument("paths", nargs="*", help="only these files, and those in these folders")
     arguments = parser.parse_args()
     arguments.root = os.path.realpath(arguments.root)
     arguments.build = os.path.realpath(arguments.build or
@@ -117,7 +117,9 @@ def main():
     known = commands(arguments.build, arguments.root)
     chosen = set(known)
     if arguments.paths:
-        chosen &= {os.path.realpath(path) for path in arguments.paths}
+        wanted = [os.path.realpath(path) for path in arguments.paths]
+        chosen = {file for file in chosen
+                  if any(file == path or file.startswith(path + os.sep) for path in wanted)}
     if arguments.changed:
         chosen &= changed_files(arguments.root, arguments.changed)
     version = subprocess.run([CLANG_TIDY, "--version"], stdout=subprocess.PIPE, check=True).stdout
