@@ -119,6 +119,26 @@ finish() {
 }
 trap finish EXIT
 
+# Told to stop: ctest and all that it started go first.
+interrupted() {
+  local pid
+  trap '' INT TERM HUP
+  for pid in $(leftovers); do kill -TERM "$pid" 2>/dev/null || true; done
+  for _ in $(seq 50); do  # tests clean up behind themselves
+    [ -n "$(leftovers)" ] || break
+    sleep 0.1
+  done
+  for pid in $(leftovers); do kill -KILL "$pid" 2>/dev/null || true; done
+  exit 130
+}
+trap interrupted INT TERM HUP
+
+# In the background and waited for, so that a signal is not kept waiting until the tests are over.
+run_ctest() {
+  env TEST_RUN_MARK="$run_mark" ctest "$@" &
+  wait $!
+}
+
 test_preset() {
   local preset=$1 report="$reports/$1.xml" status=0 arguments label name pid
   headline "Building $preset"
@@ -139,7 +159,7 @@ test_preset() {
   [ "$preset $everything" != "tsan no" ] || arguments+=(-R "$threaded_tests")
   rm -f "$report"
   headline "Testing $preset: ctest ${arguments[*]}"
-  timed "tests of $preset" env TEST_RUN_MARK="$run_mark" ctest "${arguments[@]}" || status=$?
+  timed "tests of $preset" run_ctest "${arguments[@]}" || status=$?
   local tests=0 failures=0 skips=0
   if [ -s "$report" ]; then
     tests=$(total tests "$report")

@@ -374,8 +374,17 @@ def list_for_ctest(folder):
         print(f"{module};{name};{'+'.join(labels)};{of('seconds', 60)};{of('processors', 1)}")
 
 
+def _terminated(number, frame):
+    """Told to stop: fail, and clean up as after any failure. Whoever read our output may be gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.exit("terminated")
+
+
 def main():
     """For the end of each test file: like unittest.main(), but 77 when everything was skipped."""
+    signal.signal(signal.SIGTERM, _terminated)
     program = unittest.main(module="__main__", exit=False, verbosity=2)
     result = program.result
     if not result.wasSuccessful():
