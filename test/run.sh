@@ -155,6 +155,7 @@ test_preset() {
   local excluded=()
   [ "$soak" = yes ] || excluded+=(soak)
   [[ " ${labels[*]} " == *" tidy "* ]] || excluded+=(tidy)
+  [ "$preset $everything" != "tsan no" ] || excluded+=(whole)
   [ ${#excluded[@]} -eq 0 ] || arguments+=(-LE "^($(IFS='|'; echo "${excluded[*]}"))\$")
   [ "$preset $everything" != "tsan no" ] || arguments+=(-R "$threaded_tests")
   rm -f "$report"

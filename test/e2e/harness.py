@@ -33,7 +33,7 @@ MARK = "E2E_TEST_MARK"  # not STARLING_*: handlers do not inherit those
 
 
 def sanitized(test):
-    """Also run under the sanitizers."""
+    """Quick, and through most of the program: CI runs it under ThreadSanitizer as well."""
     test.sanitized = True
     return test
 
