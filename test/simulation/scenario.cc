@@ -99,8 +99,11 @@ membership::QueryOptions query(std::string name, std::string payload) {
 
 class Player {
  public:
-  Player(const Scenario& scenario, const Prepare& prepare)
-      : scenario_(scenario), world_(scenario.world), checker_(world_, scenario.checker) {
+  Player(const Scenario& scenario, const Prepare& prepare, const Progress& progress)
+      : scenario_(scenario),
+        progress_(progress),
+        world_(scenario.world),
+        checker_(world_, scenario.checker) {
     if (prepare) prepare(world_);
   }
 
@@ -108,8 +111,11 @@ class Player {
     const auto begin = std::chrono::steady_clock::now();
     boot();
     if (checker_.violations().empty()) {
+      reached(Phase::kTimeline);
       play();
+      reached(Phase::kHealing);
       recover();
+      reached(Phase::kAgreed);
       finale();
     }
     result_.violations = checker_.violations();
@@ -126,6 +132,9 @@ class Player {
   }
 
  private:
+  void reached(Phase phase) const {
+    if (progress_) progress_(phase, world_);
+  }
   void boot();
   void play();
   void recover();
@@ -138,6 +147,7 @@ class Player {
   bool ended(NodeIndex node) const { return !world_.running(node) && !world_.host(node).left; }
 
   const Scenario& scenario_;
+  const Progress& progress_;
   World world_;
   Checker checker_;
   ScenarioResult result_;
@@ -315,8 +325,9 @@ void Player::finale() {
 
 }  // namespace
 
-ScenarioResult run_scenario(const Scenario& scenario, const Prepare& prepare) {
-  return Player(scenario, prepare).run();
+ScenarioResult run_scenario(const Scenario& scenario, const Prepare& prepare,
+                            const Progress& progress) {
+  return Player(scenario, prepare, progress).run();
 }
 
 }  // namespace starling::simulation

@@ -88,6 +88,15 @@ struct ScenarioResult {
 /// Called with the world before anything has happened in it, to add observers.
 using Prepare = std::function<void(World&)>;
 
-ScenarioResult run_scenario(const Scenario& scenario, const Prepare& prepare = {});
+/// What a run has come to.
+enum class Phase : uint8_t {
+  kTimeline,  ///< booted and agreed: the moment from which steps are counted
+  kHealing,   ///< the chaos has ended
+  kAgreed,    ///< everybody agrees again, or the time for it is over
+};
+using Progress = std::function<void(Phase, const World&)>;
+
+ScenarioResult run_scenario(const Scenario& scenario, const Prepare& prepare = {},
+                            const Progress& progress = {});
 
 }  // namespace starling::simulation
