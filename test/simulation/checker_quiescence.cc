@@ -98,7 +98,7 @@ Duration Checker::require_convergence(Duration bound) {
 
 void Checker::check_event(const membership::MessageId& id, const EventOutcome& event) {
   const Host& origin = world_.host(event.origin);
-  bool alive_somewhere = origin.node && origin.boot == event.boot;
+  bool alive_somewhere = origin.node != nullptr && origin.boot == event.boot;
   for (NodeIndex node = 0; node < event.deliveries.size() && !alive_somewhere; ++node) {
     alive_somewhere = world_.usable(node) && event.deliveries[node].line == watched(node).line;
   }

@@ -144,7 +144,7 @@ void World::datagram_arrives(NodeIndex node, Datagram datagram) {
 
 void World::refusal_arrives(NodeIndex node, const Address& peer) {
   Host& host = *hosts_[node];
-  if (!host.node) return;
+  if (!host.process) return;
   if (host.paused) {
     if (host.waiting_bytes + kDatagramOverhead > options_.socket_buffer) return;
     host.waiting_bytes += kDatagramOverhead;
@@ -152,7 +152,7 @@ void World::refusal_arrives(NodeIndex node, const Address& peer) {
     return;
   }
   hash_.add(uint64_t{node} << 8 | 0xee);
-  host.node->datagram_refused(local(host), peer);
+  host.process->datagram_refused(local(host), peer);
   settle(node);
 }
 
@@ -160,7 +160,7 @@ void World::feed_datagram(Host& host, NodeIndex node, const Address& from, std::
   ++statistics_.datagrams_delivered;
   hash_.add(uint64_t{node} << 40 ^ static_cast<uint64_t>(now_.time_since_epoch().count()));
   for (Observer* observer : observers_) observer->datagram_received(node, from, bytes);
-  host.node->receive_datagram(local(host), from, bytes);
+  host.process->receive_datagram(local(host), from, bytes);
 }
 
 // --- streams ---
@@ -173,7 +173,7 @@ PortState World::port_state(const Address& address) const {
   const NodeIndex node = index_of(address);
   if (node >= hosts_.size() || !hosts_[node]->up) return PortState::kSilent;
   const Host& host = *hosts_[node];
-  return host.node && host.address == address ? PortState::kListening : PortState::kRefusing;
+  return host.process && host.address == address ? PortState::kListening : PortState::kRefusing;
 }
 
 bool World::host_up(NodeIndex node) const {
@@ -188,7 +188,7 @@ Duration World::stream_timeout(NodeIndex node) const {
 
 void World::deliver_stream(NodeIndex node, StreamInput input) {
   Host& host = *hosts_[node];
-  if (!host.node) return;
+  if (!host.process) return;
   if (host.paused) {
     host.waiting_streams.push_back(std::move(input));
     return;
@@ -203,16 +203,16 @@ void World::feed_stream(Host& host, const StreamInput& input) {
   const TimePoint time = local(host);
   switch (input.kind) {
     case StreamInput::Kind::kOpened:
-      host.node->stream_opened(time, input.stream);
+      host.process->stream_opened(time, input.stream);
       break;
     case StreamInput::Kind::kAccepted:
-      host.node->stream_accepted(time, input.stream, input.from);
+      host.process->stream_accepted(time, input.stream, input.from);
       break;
     case StreamInput::Kind::kMessage:
-      host.node->receive_stream(time, input.stream, input.bytes);
+      host.process->receive_stream(time, input.stream, input.bytes);
       break;
     case StreamInput::Kind::kClosed:
-      host.node->stream_closed(time, input.stream, input.end);
+      host.process->stream_closed(time, input.stream, input.end);
       break;
   }
 }
@@ -221,7 +221,7 @@ void World::feed_stream(Host& host, const StreamInput& input) {
 
 void World::arm(NodeIndex node) {
   Host& host = *hosts_[node];
-  const TimePoint deadline = host.node->next_deadline();
+  const TimePoint deadline = host.process->next_deadline();
   if (deadline == kNever) return;
   TimePoint due = std::max(host.clock.to_global(deadline), now_);
   if (due >= host.armed) return;  // the event that is on its way will look again
@@ -236,19 +236,19 @@ void World::arm(NodeIndex node) {
 
 void World::timer_fires(NodeIndex node, uint32_t boot) {
   Host& host = *hosts_[node];
-  if (!host.node || host.boot != boot || host.armed != now_) return;
+  if (!host.process || host.boot != boot || host.armed != now_) return;
   host.armed = kNever;
   if (host.paused) return;  // resume looks at the timer
-  if (host.node->next_deadline() <= local(host)) {
+  if (host.process->next_deadline() <= local(host)) {
     ++statistics_.timers;
-    host.node->advance(local(host));
+    host.process->advance(local(host));
   }
   settle(node);
 }
 
 void World::answer_due(NodeIndex node, PendingAnswer answer) {
   Host& host = *hosts_[node];
-  if (!host.node || host.boot != answer.boot) return;
+  if (host.node == nullptr || host.boot != answer.boot) return;
   if (host.paused) {
     schedule(now_ + kPausedRecheck, Kind::kAnswer, node, answers_.put(std::move(answer)));
     return;
@@ -260,10 +260,10 @@ void World::answer_due(NodeIndex node, PendingAnswer answer) {
 
 void World::sweep(NodeIndex node, uint32_t boot) {
   Host& host = *hosts_[node];
-  if (!host.node || host.boot != boot) return;
+  if (!host.process || host.boot != boot) return;
   schedule(now_ + options_.sweep_interval, Kind::kSweep, node, boot);
   if (host.paused) return;
-  host.disk.save_clocks(host.node->clocks());
+  if (host.node != nullptr) host.disk.save_clocks(host.node->clocks());
   for (Observer* observer : observers_) observer->sweep(node);
 }
 

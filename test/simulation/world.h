@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// World: many production membership::Node processes on simulated hosts in virtual time. It plays
-// the daemon for each: feeds what arrives, fires the one timer, carries actions out, keeps on disk
-// what must survive, answers queries. One seed decides everything; equal seeds and equal commands
-// give equal trace hashes.
+// World: many processes, production membership::Nodes unless told otherwise, on simulated hosts in
+// virtual time. It plays the daemon for each: feeds what arrives, fires the one timer, carries
+// actions out, keeps on disk what must survive, answers queries. One seed decides everything; equal
+// seeds and equal commands give equal trace hashes.
 //
 // Single-threaded. Nodes are named by index from 0; an index is a host, on which processes come
 // and go.
@@ -22,6 +22,7 @@
 #include "test/simulation/disk.h"
 #include "test/simulation/network.h"
 #include "test/simulation/observer.h"
+#include "test/simulation/process.h"
 #include "test/simulation/streams.h"
 #include "test/simulation/types.h"
 
@@ -45,6 +46,8 @@ struct WorldOptions {
   /// A failed attempt to join is repeated after this time.
   Duration join_retry = 2s;
   Duration sweep_interval = 5s;
+  /// What runs on the hosts; empty: the production membership::Node.
+  MakeProcess make_process;
 };
 
 /// What a simulated handler does with a query. No value: it never answers.
@@ -71,8 +74,9 @@ struct Host {
   std::vector<NodeIndex> seeds;  ///< joined through these, tried again until one answers
   bool replay = false;
 
-  std::unique_ptr<membership::Node> node;  ///< the process; null when none runs
-  uint32_t boot = 0;                       ///< processes started here so far
+  std::unique_ptr<Process> process;  ///< null when none runs
+  membership::Node* node = nullptr;  ///< the production node in it; null when there is none
+  uint32_t boot = 0;                 ///< processes started here so far
   TimePoint started;
   TimePoint joined = kNever;  ///< first contact with others since the last start without state
   bool up = true;             ///< the host, not the process
@@ -153,6 +157,7 @@ class World : private StreamHost {
   [[nodiscard]] const Network& network() const { return network_; }
 
   // --- commands; the process must be running and not paused ---
+  // What only the production node knows is refused (kInvalid) by other processes.
   /// The process stops by itself when its leave is done.
   void leave(NodeIndex node);
   Result<void> force_leave(NodeIndex by, const std::string& name, bool prune = false);
@@ -165,8 +170,11 @@ class World : private StreamHost {
   // --- views ---
   [[nodiscard]] size_t size() const { return hosts_.size(); }
   [[nodiscard]] const Host& host(NodeIndex node) const { return *hosts_[node]; }
+  /// The production node of a running process that has one.
   [[nodiscard]] const membership::Node& node(NodeIndex node) const;
-  [[nodiscard]] bool running(NodeIndex node) const { return hosts_[node]->node != nullptr; }
+  /// The process, which must be running.
+  [[nodiscard]] const Process& process(NodeIndex node) const;
+  [[nodiscard]] bool running(NodeIndex node) const { return hosts_[node]->process != nullptr; }
   /// Running, not paused, not leaving.
   [[nodiscard]] bool usable(NodeIndex node) const;
   /// All usable ones, in order.

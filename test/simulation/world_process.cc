@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "test/simulation/node_process.h"
 #include "test/simulation/world.h"
 
 namespace starling::simulation {
@@ -16,6 +17,17 @@ membership::NodeId make_id(uint64_t seed, NodeIndex node, uint32_t identity) {
                              mix64(~seed ^ mix64(uint64_t{identity} << 32 | node))};
   std::memcpy(id.bytes.data(), words, sizeof words);
   return id;
+}
+
+std::unique_ptr<Process> make_node(NodeIndex /*node*/, const membership::Options& options,
+                                   const membership::Identity& identity, Random random,
+                                   TimePoint now, membership::Restored restored) {
+  return std::make_unique<NodeProcess>(options, identity, random, now, std::move(restored));
+}
+const MakeProcess kMakeNode = make_node;
+
+auto only_membership() {
+  return fail(ErrorKind::kInvalid, "this process knows nothing but membership");
 }
 
 Duration uniform(Random& random, Duration min, Duration max) {
@@ -54,7 +66,7 @@ void World::new_identity(NodeIndex node) {
 
 void World::start_process(NodeIndex node, bool with_state) {
   Host& host = *hosts_[node];
-  STARLING_ASSERT(!host.node);
+  STARLING_ASSERT(!host.process);
   ++host.boot;
   ++host.epoch;
   host.address = address_of(node, host.moves);
@@ -67,9 +79,12 @@ void World::start_process(NodeIndex node, bool with_state) {
       uniform(random_, 1000s, 100000s),
       static_cast<int>(random_.below(static_cast<size_t>(skew_range))) - options_.clock_skew_ppm);
   const uint64_t seed = mix64(options_.seed ^ mix64(uint64_t{node} << 32 | host.boot));
-  host.node = std::make_unique<membership::Node>(
-      host.options, membership::Identity{host.id, host.epoch, host.name, host.address, host.tags},
-      Random(seed), local(host), with_state ? host.disk.restore() : membership::Restored{});
+  const MakeProcess& make = options_.make_process ? options_.make_process : kMakeNode;
+  host.process =
+      make(node, host.options,
+           membership::Identity{host.id, host.epoch, host.name, host.address, host.tags},
+           Random(seed), local(host), with_state ? host.disk.restore() : membership::Restored{});
+  host.node = host.process->node();
   for (Observer* observer : observers_) observer->process_started(node, with_state);
   schedule(now_ + uniform(random_, Duration(1), options_.sweep_interval), Kind::kSweep, node,
            host.boot);
@@ -78,11 +93,12 @@ void World::start_process(NodeIndex node, bool with_state) {
 
 void World::stop_process(NodeIndex node, StopKind kind) {
   Host& host = *hosts_[node];
-  if (!host.node) return;
+  if (!host.process) return;
   for (Observer* observer : observers_) observer->process_stopping(node, kind);
   host.up = kind != StopKind::kHostDown;
   host.left = kind == StopKind::kLeft;
-  host.node.reset();
+  host.process.reset();
+  host.node = nullptr;
   host.paused = false;
   host.waiting_datagrams.clear();
   host.waiting_streams.clear();
@@ -115,7 +131,7 @@ void World::restart_fresh(NodeIndex node, std::vector<NodeIndex> seeds) {
 
 void World::pause(NodeIndex node) {
   Host& host = *hosts_[node];
-  if (!host.node || host.paused) return;
+  if (!host.process || host.paused) return;
   host.paused = true;
   hash_.add(uint64_t{node} << 8 | 0xaa);
   for (Observer* observer : observers_) observer->fault(Fault::kPause, node);
@@ -123,28 +139,28 @@ void World::pause(NodeIndex node) {
 
 void World::resume(NodeIndex node) {
   Host& host = *hosts_[node];
-  if (!host.node || !host.paused) return;
+  if (!host.process || !host.paused) return;
   host.paused = false;
   host.waiting_bytes = 0;
   hash_.add(uint64_t{node} << 8 | 0xab);
   for (Observer* observer : observers_) observer->fault(Fault::kResume, node);
   // As a daemon does: all that waits in the sockets comes before any timer.
   for (const Host::Waiting& waiting : std::exchange(host.waiting_datagrams, {})) {
-    if (!host.node) return;
+    if (!host.process) return;
     if (waiting.refused) {
-      host.node->datagram_refused(local(host), waiting.from);
+      host.process->datagram_refused(local(host), waiting.from);
     } else {
       feed_datagram(host, node, waiting.from, waiting.bytes);
     }
     settle(node);
   }
   for (const StreamInput& input : std::exchange(host.waiting_streams, {})) {
-    if (!host.node) return;
+    if (!host.process) return;
     feed_stream(host, input);
     settle(node);
   }
-  if (!host.node) return;
-  host.node->advance(local(host));
+  if (!host.process) return;
+  host.process->advance(local(host));
   settle(node);
 }
 
@@ -160,13 +176,13 @@ void World::join(NodeIndex node, std::vector<NodeIndex> seeds, bool replay) {
     if (seed != node) addresses.push_back(hosts_[seed]->address);
   }
   if (addresses.empty()) return;
-  host.node->join(local(host), addresses, replay);
+  host.process->join(local(host), addresses, replay);
   settle(node);
 }
 
 void World::retry_join(NodeIndex node, uint32_t boot) {
   Host& host = *hosts_[node];
-  if (!host.node || host.boot != boot) return;
+  if (!host.process || host.boot != boot) return;
   host.join_pending = false;
   if (host.joined != kNever || host.leaving) return;
   if (host.paused) {
@@ -182,12 +198,13 @@ void World::leave(NodeIndex node) {
   STARLING_ASSERT(usable(node));
   host.leaving = true;
   for (Observer* observer : observers_) observer->leave_started(node);
-  host.node->leave(local(host));
+  host.process->leave(local(host));
   settle(node);
 }
 
 Result<void> World::force_leave(NodeIndex by, const std::string& name, bool prune) {
   STARLING_ASSERT(usable(by));
+  if (hosts_[by]->node == nullptr) return only_membership();
   for (Observer* observer : observers_) observer->force_left(by, name);
   auto result = hosts_[by]->node->force_leave(local(*hosts_[by]), name, prune);
   settle(by);
@@ -197,6 +214,7 @@ Result<void> World::force_leave(NodeIndex by, const std::string& name, bool prun
 Result<void> World::set_tags(NodeIndex node, std::map<std::string, std::string> tags) {
   STARLING_ASSERT(usable(node));
   Host& host = *hosts_[node];
+  if (host.node == nullptr) return only_membership();
   auto result = host.node->set_tags(local(host), tags);
   if (result) host.tags = std::move(tags);
   settle(node);
@@ -207,6 +225,7 @@ Result<membership::MessageId> World::send_event(NodeIndex node, const std::strin
                                                 const std::string& payload, bool coalesce) {
   STARLING_ASSERT(usable(node));
   Host& host = *hosts_[node];
+  if (host.node == nullptr) return only_membership();
   auto id = host.node->send_event(local(host), name, payload, coalesce);
   if (id) {
     for (Observer* observer : observers_) observer->event_accepted(node, *id, name, payload);
@@ -219,6 +238,7 @@ Result<membership::QueryHandle> World::send_query(NodeIndex node,
                                                   const membership::QueryOptions& query) {
   STARLING_ASSERT(usable(node));
   Host& host = *hosts_[node];
+  if (host.node == nullptr) return only_membership();
   auto handle = host.node->send_query(local(host), query);
   if (handle) {
     for (Observer* observer : observers_) observer->query_started(node, *handle);
@@ -228,7 +248,7 @@ Result<membership::QueryHandle> World::send_query(NodeIndex node,
 }
 
 void World::cancel_query(NodeIndex node, const membership::MessageId& query) {
-  STARLING_ASSERT(usable(node));
+  STARLING_ASSERT(usable(node) && hosts_[node]->node != nullptr);
   for (Observer* observer : observers_) observer->query_cancelled(node, query);
   hosts_[node]->node->cancel_query(local(*hosts_[node]), query);
   settle(node);
@@ -241,9 +261,14 @@ const membership::Node& World::node(NodeIndex node) const {
   return *hosts_[node]->node;
 }
 
+const Process& World::process(NodeIndex node) const {
+  STARLING_ASSERT(hosts_[node]->process);
+  return *hosts_[node]->process;
+}
+
 bool World::usable(NodeIndex node) const {
   const Host& host = *hosts_[node];
-  return host.node && !host.paused && !host.leaving;
+  return host.process && !host.paused && !host.leaving;
 }
 
 std::vector<NodeIndex> World::usable_nodes() const {
@@ -260,8 +285,8 @@ void World::settle(NodeIndex node) {
   Host& host = *hosts_[node];
   const uint32_t boot = host.boot;
   bool keep = false;
-  for (membership::Actions actions = host.node->take_actions(); !actions.empty();
-       actions = host.node->take_actions()) {
+  for (membership::Actions actions = host.process->take_actions(); !actions.empty();
+       actions = host.process->take_actions()) {
     bool done = false;
     for (membership::Action& action : actions) {
       hash_action(node, action);
@@ -277,9 +302,9 @@ void World::settle(NodeIndex node) {
       stop_process(node, StopKind::kLeft);
       return;
     }
-    STARLING_ASSERT(host.node && host.boot == boot);
+    STARLING_ASSERT(host.process && host.boot == boot);
   }
-  if (keep) host.disk.save_clocks(host.node->clocks());
+  if (keep && host.node != nullptr) host.disk.save_clocks(host.node->clocks());
   arm(node);
 }
 

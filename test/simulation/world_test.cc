@@ -207,6 +207,49 @@ TEST_CASE("commands come at their time") {
   CHECK(times == std::vector<Duration>{10ms, 30ms});
 }
 
+/// Says its name to its neighbour every second, and stops when it is told to leave.
+class Model : public Process {
+ public:
+  Model(NodeIndex node, TimePoint now) : peer_(address_of(node ^ 1U, 0)), due_(now + 1s) {}
+  void receive_datagram(TimePoint, const Address&, std::string_view) override { ++heard_; }
+  void datagram_refused(TimePoint, const Address&) override {}
+  void stream_opened(TimePoint, membership::StreamId) override {}
+  void stream_accepted(TimePoint, membership::StreamId, const Address&) override {}
+  void receive_stream(TimePoint, membership::StreamId, std::string_view) override {}
+  void stream_closed(TimePoint, membership::StreamId, membership::StreamEnd) override {}
+  void advance(TimePoint now) override {
+    due_ = now + 1s;
+    actions_.emplace_back(membership::SendDatagram{peer_, "here"});
+  }
+  [[nodiscard]] TimePoint next_deadline() const override { return due_; }
+  [[nodiscard]] membership::Actions take_actions() override { return std::exchange(actions_, {}); }
+  void join(TimePoint, const std::vector<Address>&, bool) override {}
+  void leave(TimePoint) override { actions_.emplace_back(membership::LeaveDone{}); }
+  [[nodiscard]] size_t alive_count() const override { return 1 + heard_; }
+
+ private:
+  Address peer_;
+  TimePoint due_;
+  size_t heard_ = 0;
+  membership::Actions actions_;
+};
+
+TEST_CASE("a model of another protocol runs in the same world") {
+  WorldOptions options;
+  options.make_process = [](NodeIndex node, const membership::Options&, const membership::Identity&,
+                            Random, TimePoint now, const membership::Restored&) {
+    return std::make_unique<Model>(node, now);
+  };
+  Pair pair(options);
+  pair.world.run_for(10500ms);
+  CHECK(pair.world.process(pair.a).alive_count() == 11);
+  CHECK(pair.world.host(pair.a).node == nullptr);
+  CHECK_FALSE(pair.world.send_event(pair.a, "event", "payload"));
+  CHECK_FALSE(pair.world.set_tags(pair.a, {}));
+  pair.world.leave(pair.b);
+  CHECK_FALSE(pair.world.running(pair.b));
+}
+
 TEST_CASE("equal seeds give equal traces") {
   const auto trace = [](uint64_t seed) {
     WorldOptions options;
