@@ -52,9 +52,20 @@ enum class MemberChange : uint8_t { kJoin, kLeave, kFailed, kUpdate, kReap };
 /// "member-join", "member-leave", "member-failed", "member-update", "member-reap".
 [[nodiscard]] std::string_view member_change_name(MemberChange change);
 
+/// On what a member was declared failed.
+struct FailureEvidence {
+  /// When this node began to suspect it; moved forward by time in which it was stalled or deaf.
+  TimePoint suspected;
+  unsigned confirmations = 0;  ///< distinct accusers beside the first
+  bool refused = false;        ///< its host refused the port
+  bool declared = false;       ///< others had declared it before
+  bool isolated = false;       ///< nothing was heard from anybody for isolated_after
+};
+
 struct MemberEvent {
   MemberChange change;
   Member member;
+  FailureEvidence evidence{};  ///< of kFailed
 };
 
 /// A user event, once per process and, when progress is restored, once for ever.

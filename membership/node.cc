@@ -601,6 +601,16 @@ std::optional<Member> Node::member(std::string_view name) const {
   return parts_->members.view(*entry);
 }
 
+void Node::visit_members(const std::function<void(const MemberState&)>& visit) const {
+  for (const Entry* entry : parts_->table.all()) {
+    visit({entry->id, entry->incarnation, entry->status});
+  }
+}
+
+size_t Node::up_count() const {
+  return parts_->members.up_count();
+}
+
 std::optional<Duration> Node::round_trip(const NodeId& id) const {
   const Entry* entry = parts_->table.find(id);
   if (entry == nullptr || entry->srtt == Duration(0)) return std::nullopt;

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,6 +63,13 @@ struct Restored {
   LamportTime member_ltime = 0;
   LamportTime event_ltime = 0;
   LamportTime query_ltime = 0;
+};
+
+/// What a node holds about another member, in short.
+struct MemberState {
+  NodeId id;
+  Incarnation incarnation;
+  Status status = Status::kAlive;
 };
 
 struct Clocks {
@@ -190,6 +198,10 @@ class Node {
   /// All members, this one included, in order of name. O(n log n).
   [[nodiscard]] std::vector<Member> members() const;
   [[nodiscard]] std::optional<Member> member(std::string_view name) const;
+  /// Every other member, of any status, in no particular order; much cheaper than members().
+  void visit_members(const std::function<void(const MemberState&)>& visit) const;
+  /// Members believed to run (alive or suspect), this one included. O(1).
+  [[nodiscard]] size_t up_count() const;
   /// Smoothed round trip to a member; none when never measured.
   [[nodiscard]] std::optional<Duration> round_trip(const NodeId& id) const;
   [[nodiscard]] Clocks clocks() const;

@@ -334,6 +334,14 @@ void Members::suspicion_due(const NodeId& id) {
   }
 }
 
+FailureEvidence Members::evidence_of(const Suspicion& suspicion) const {
+  return {.suspected = suspicion.start,
+          .confirmations = static_cast<unsigned>(suspicion.confirmations()),
+          .refused = suspicion.refused || suspicion.self_refused,
+          .declared = suspicion.declared,
+          .isolated = context_.now - last_heard_ >= context_.options.isolated_after};
+}
+
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id).declared;
   if (entry.leaving || entry.displaced) {
@@ -341,6 +349,7 @@ void Members::fail(Entry& entry) {
     publish(describe(entry));
     return;
   }
+  const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id));
   suspicions_.at(entry.id).declared = true;
   ++context_.statistics.failures;
   entry.ltime = context_.member_clock.tick();
@@ -352,7 +361,7 @@ void Members::fail(Entry& entry) {
   entry.changed = context_.now;
   reap_due_.set(entry.id, context_.now + context_.options.reconnect_timeout);
   settle_name(entry.name);
-  announce(MemberChange::kFailed, entry);
+  announce(MemberChange::kFailed, entry, evidence);
   piggyback_.add(entry.id, transmissions());
   if (!was_declared) tree_.publish(encode(record), context_.identity.id);
 }
@@ -492,11 +501,11 @@ void Members::retire_address_of(const Entry& newcomer) {
 
 // --- out ---------------------------------------------------------------------------------------
 
-void Members::announce(MemberChange change, Entry& entry) {
+void Members::announce(MemberChange change, Entry& entry, const FailureEvidence& evidence) {
   // A member that was gone before we came is listed, but no news to anybody.
   if (change == MemberChange::kJoin) entry.announced = true;
   if (!entry.announced) return;
-  context_.emit(MemberEvent{change, view(entry)});
+  context_.emit(MemberEvent{change, view(entry), evidence});
 }
 
 void Members::publish(const proto::MemberRecord& record) {

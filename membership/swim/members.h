@@ -104,6 +104,7 @@ class Members {
   void last_words(const NodeId& id);
   /// Whether the evidence at hand is enough to declare a suspect failed.
   [[nodiscard]] bool may_fail(const Suspicion& suspicion) const;
+  [[nodiscard]] FailureEvidence evidence_of(const Suspicion& suspicion) const;
   void fail(Entry& entry);
   void mark_left(Entry& entry, Incarnation incarnation, bool prune);
   void clear_suspicion(Entry& entry);
@@ -112,7 +113,7 @@ class Members {
   void retire_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
 
-  void announce(MemberChange change, Entry& entry);
+  void announce(MemberChange change, Entry& entry, const FailureEvidence& evidence = {});
   void publish(const proto::MemberRecord& record);
   [[nodiscard]] unsigned transmissions() const;
 

@@ -161,6 +161,10 @@ Member Node::self() const {
 std::vector<Member> Node::members() const {
   return {self()};
 }
+void Node::visit_members(const std::function<void(const MemberState&)>& /*visit*/) const {}
+size_t Node::up_count() const {
+  return 1 + parts_->known.size();
+}
 Clocks Node::clocks() const {
   return parts_->clocks;
 }

@@ -3,7 +3,6 @@
 // NodeProcess: the production membership::Node as a Process. Single-threaded.
 #pragma once
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -46,15 +45,7 @@ class NodeProcess final : public Process {
   }
   void leave(TimePoint now) override { node_.leave(now); }
 
-  /// O(n log n).
-  [[nodiscard]] size_t alive_count() const override {
-    const std::vector<membership::Member> members = node_.members();
-    return static_cast<size_t>(
-        std::count_if(members.begin(), members.end(), [](const membership::Member& member) {
-          return member.status == membership::Status::kAlive ||
-                 member.status == membership::Status::kSuspect;
-        }));
-  }
+  [[nodiscard]] size_t alive_count() const override { return node_.up_count(); }
   [[nodiscard]] membership::Node* node() override { return &node_; }
 
  private:
