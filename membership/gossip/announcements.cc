@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "membership/planted_bug.h"
+
 namespace starling::membership {
 
 namespace {
@@ -65,7 +67,7 @@ TimePoint Announcements::next_deadline() const {
 void Announcements::advance() {
   while (const auto key = due_.pop(context_.now)) pull(*key);
   if (context_.now < send_at_) return;
-  send_at_ = kNever;
+  send_at_ = planted(PlantedBug::kLeaveTimerArmed) ? context_.now : kNever;
   const auto anyone = [](const Entry& entry) { return entry.status == Status::kAlive; };
   for (const Entry* entry :
        table_.random_up(context_.options.announce_fanout, context_.random, anyone)) {

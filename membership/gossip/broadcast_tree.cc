@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/limits.h"
+#include "membership/planted_bug.h"
 
 namespace starling::membership {
 
@@ -82,6 +83,7 @@ void BroadcastTree::spread(const SharedRecord& record, uint64_t fingerprint, con
   }
   const size_t parts = std::min<size_t>(context_.options.tree_fanout, children.size());
   for (size_t part = 0; part < parts; ++part) {
+    if (part == 0 && planted(PlantedBug::kTreeForgetsRange)) continue;
     const size_t first = children.size() * part / parts;
     const size_t last = children.size() * (part + 1) / parts;
     const Range sub{part == 0 ? range.begin : children[first].position,
@@ -141,6 +143,7 @@ void BroadcastTree::retry(uint32_t id) {
   const auto found = hops_.find(id);
   if (found == hops_.end()) return;
   Hop& hop = found->second;
+  if (planted(PlantedBug::kRetryForEver)) hop.tries = 1;
   const Entry* child = table_.find(hop.child);
   const bool gone = child == nullptr || !child->up();
   if (hop.tries >= kTries || (gone && hop.range.begin >= hop.range.end)) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/limits.h"
+#include "membership/planted_bug.h"
 #include "membership/wire.h"
 
 namespace starling::membership {
@@ -42,6 +43,7 @@ proto::Record EventLog::create(const std::string& name, const std::string& paylo
   id = MessageId{context_.identity.id, context_.identity.epoch, ++own_sequence_};
   proto::UserEvent event;
   event.set_ltime(context_.event_clock.tick());
+  if (planted(PlantedBug::kTickAfterSending)) event.set_ltime(event.ltime() - 1);
   event.set_name(name);
   event.set_payload(payload);
   event.set_coalesce(coalesce);
@@ -51,6 +53,8 @@ proto::Record EventLog::create(const std::string& name, const std::string& paylo
   record.set_payload(event.SerializeAsString());
   const Verdict verdict = apply(record);
   STARLING_ASSERT(verdict == Verdict::kFresh);
+  if (planted(PlantedBug::kReportIdBeforeCounting)) --id.sequence;
+  if (planted(PlantedBug::kReportIdWithoutEpoch)) id.epoch = 0;
   return record;
 }
 
@@ -61,13 +65,15 @@ Verdict EventLog::apply(const proto::Record& record) {
       event.name().size() + event.payload().size() > kMaxInlinePayload) {
     return Verdict::kInvalid;
   }
-  if (has(*id)) return Verdict::kKnown;
+  if (has(*id) && !planted(PlantedBug::kForgetDedupe)) return Verdict::kKnown;
   // Only this process issues events of its own epoch: any other claim is false.
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && id->sequence > own_sequence_) return Verdict::kInvalid;
   if (!advance_progress(*id)) return Verdict::kStale;
-  context_.event_clock.witness(event.ltime());
+  if (planted(PlantedBug::kAdoptHeardClock)) context_.event_clock = LamportClock();
+  if (!planted(PlantedBug::kDeafClock)) context_.event_clock.witness(event.ltime());
   ++context_.statistics.events_accepted;
+  if (planted(PlantedBug::kSwapStrings)) event.mutable_name()->swap(*event.mutable_payload());
   context_.emit(UserEventArrived{*id, event.ltime(), event.name(), event.payload(),
                                  event.coalesce(), true, record.payload()});
   save({id->origin, id->epoch}, progress_.at({id->origin, id->epoch}));
@@ -127,6 +133,7 @@ void EventLog::close_gap(Progress& progress) {
 }
 
 void EventLog::save(const Line& line, const Progress& progress) {
+  if (planted(PlantedBug::kForgetToSaveProgress)) return;
   context_.emit(SaveProgress{line.first,
                              line.second,
                              progress.contiguous,

@@ -6,6 +6,7 @@
 
 #include "membership/limits.h"
 #include "membership/pattern.h"
+#include "membership/planted_bug.h"
 #include "membership/wire.h"
 
 namespace starling::membership {
@@ -131,7 +132,9 @@ Result<Queries::Started> Queries::start(const QueryOptions& options) {
     if (matches(query, entry.name, entry.tags)) own.addressed[entry.id].name = entry.display_name();
   }
   own.waiting = own.addressed.size();
+  if (planted(PlantedBug::kDoubleQueryDeadline)) own.deadline += timeout;
   own_due_.set(id, own.waiting == 0 ? context_.now : own.deadline);
+  if (planted(PlantedBug::kForgetQueryDeadline)) own_due_.erase(id);
 
   Started started;
   started.handle = QueryHandle{id, own.waiting, timeout};
@@ -159,6 +162,7 @@ void Queries::receive_reply(const NodeId& from, const proto::QueryReply& wire) {
   const ReplyKind kind = kind_of(wire.status());
   if (known && addressed->second.done) return;
   const bool first = known && !std::exchange(addressed->second.acked, true);
+  if (known && planted(PlantedBug::kForgetAcked)) addressed->second.acked = false;
   if (known && kind == ReplyKind::kAck && !first && !wire.last()) return;
   if (first && kind != ReplyKind::kAck && own.request_ack) {
     // The answer has overtaken its acknowledgement, or is one.
@@ -166,7 +170,8 @@ void Queries::receive_reply(const NodeId& from, const proto::QueryReply& wire) {
   }
   context_.emit(QueryAnswered{*id, known ? addressed->second.name : name_of(from), kind,
                               wire.payload(), wire.error()});
-  if (!known || !wire.last()) return;
+  const bool last = wire.last() || planted(PlantedBug::kAckEndsQuery);
+  if (!known || !last) return;
   addressed->second.done = true;
   if (!addressed->second.gone && --own.waiting == 0) end(*id, false);
 }
@@ -212,7 +217,7 @@ Verdict Queries::apply(const proto::Record& record) {
       query.filter_nodes_size() + query.filter_tags_size() > kMaxFilters) {
     return Verdict::kInvalid;
   }
-  if (has(*id)) return Verdict::kKnown;
+  if (has(*id) && !planted(PlantedBug::kForgetQuery)) return Verdict::kKnown;
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && !own_.contains(*id)) return Verdict::kStale;
   if (seen_.size() >= kMaxSeenQueries) {
@@ -274,7 +279,7 @@ Result<void> Queries::answer(const MessageId& id, Answer answer) {
   proto::QueryReply wire;
   const size_t limit = context_.options.query_response_size_limit;
   const size_t size = answer.payload.size();
-  const bool too_large = size > limit;
+  const bool too_large = size > limit && !planted(PlantedBug::kNoAnswerLimit);
   const std::string problem = "answer of " + std::to_string(size) + " bytes exceeds limit of " +
                               std::to_string(limit) + " bytes";
   wire.set_status(too_large ? proto::REPLY_TOO_LARGE : status_of(answer.kind));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "membership/planted_bug.h"
 #include "proto/support/assert.h"
 
 namespace starling::membership {
@@ -107,7 +108,7 @@ void MemberTable::rename(Entry& entry, const std::string& name) {
 
 void MemberTable::set_state(Entry& entry, Status status, Incarnation incarnation) {
   const bool was_up = entry.up();
-  if (was_up) toggle_fingerprint(entry);
+  if (was_up && !planted(PlantedBug::kFingerprintNotToggled)) toggle_fingerprint(entry);
   if (entry.status == Status::kFailed && status != Status::kFailed) unlist_failed(entry.id);
   if (entry.status != Status::kFailed && status == Status::kFailed) failed_.push_back(entry.id);
   const bool is_up = counts_as_up(status);

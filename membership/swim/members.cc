@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/limits.h"
+#include "membership/planted_bug.h"
 #include "membership/wire.h"
 
 namespace starling::membership {
@@ -19,6 +20,13 @@ bool valid_description(const proto::MemberRecord& record) {
   return valid_name(record.name()) &&
          Address::from_wire(record.address(), record.port()).has_value() &&
          read_tags(record).has_value();
+}
+
+/// Whether an alive record is newer than what is known.
+bool supersedes(Incarnation said, Incarnation known) {
+  if (planted(PlantedBug::kAcceptOlderAlive)) return true;
+  if (planted(PlantedBug::kAliveBeatsFailed) && said == known) return true;
+  return said > known;
 }
 
 }  // namespace
@@ -50,8 +58,9 @@ Verdict Members::apply(const proto::Record& record) {
 }
 
 Verdict Members::apply(const proto::MemberRecord& record, bool newcomer) {
-  const auto id = NodeId::from_wire(record.id());
+  auto id = NodeId::from_wire(record.id());
   if (!id || !Incarnation{record.incarnation()}.valid()) return Verdict::kInvalid;
+  if (planted(PlantedBug::kCopyHalfOfId)) std::fill_n(id->bytes.begin(), sizeof(void*), 0);
   context_.member_clock.witness(record.ltime());
   if (*id == context_.identity.id) return about_self(record);
   switch (record.status()) {
@@ -79,7 +88,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
       return Verdict::kStale;
     }
     entry = &table_.add(id, record.name(), context_.random);
-  } else if (incarnation <= entry->incarnation) {
+  } else if (!supersedes(incarnation, entry->incarnation)) {
     return incarnation == entry->incarnation ? Verdict::kKnown : Verdict::kStale;
   }
   const bool was_up = entry->up();
@@ -96,12 +105,12 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   entry->leaving = false;
   if (!was_up) {
     entry->changed = context_.now;
-    reap_due_.erase(id);
+    if (!planted(PlantedBug::kForgetReapTimer)) reap_due_.erase(id);
     retire_address_of(*entry);
   }
   settle_name(entry->name);
   if (old_name != entry->name) settle_name(old_name);
-  if (!was_up) {
+  if (!was_up || planted(PlantedBug::kAnnounceEveryAlive)) {
     announce(MemberChange::kJoin, *entry);
   } else if (changed) {
     announce(MemberChange::kUpdate, *entry);
@@ -166,7 +175,8 @@ Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeI
     return Verdict::kStale;
   }
   const Incarnation incarnation{record.incarnation()};
-  if (incarnation < entry->incarnation || entry->status == Status::kLeft) return Verdict::kStale;
+  const bool gone = entry->status == Status::kLeft && !planted(PlantedBug::kFailedBeatsLeft);
+  if (incarnation < entry->incarnation || gone) return Verdict::kStale;
   if (entry->status == Status::kFailed) return Verdict::kKnown;
   Accusation accusation;
   for (const std::string& wire : record.accusers()) {
@@ -176,7 +186,9 @@ Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeI
   }
   accusation.refused = record.refused();
   accusation.declared = declared;
-  return add_accusation(*entry, incarnation, accusation) ? Verdict::kFresh : Verdict::kStale;
+  const bool news = add_accusation(*entry, incarnation, accusation);
+  if (declared && planted(PlantedBug::kBelieveFailedAtOnce)) fail(*entry);
+  return news ? Verdict::kFresh : Verdict::kStale;
 }
 
 void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId& id,
@@ -208,6 +220,8 @@ Verdict Members::about_self(const proto::MemberRecord& record) {
     return Verdict::kStale;
   }
   if (left_) return Verdict::kKnown;
+  if (planted(PlantedBug::kIgnoreAccusations)) return Verdict::kKnown;
+  if (planted(PlantedBug::kObeyForceLeave)) left_ = record.status() == proto::MEMBER_LEFT;
   if (record.status() == proto::MEMBER_ALIVE && incarnation == incarnation_) {
     return Verdict::kKnown;
   }
@@ -219,7 +233,9 @@ Verdict Members::about_self(const proto::MemberRecord& record) {
 }
 
 void Members::refute(Incarnation accused) {
+  const Incarnation before = incarnation_;
   incarnation_ = std::max(incarnation_, accused).next();
+  if (planted(PlantedBug::kRefuteWithoutRaising)) incarnation_ = before;
   ++context_.statistics.refutations;
   context_.trace(TraceLevel::kDebug, "refuting what is said about this node");
   publish(own_record());
@@ -281,6 +297,8 @@ void Members::arm(const NodeId& id, const Suspicion& suspicion) {
     due += Duration(static_cast<Duration::rep>(
         context_.random.below(static_cast<size_t>(context_.options.round_trip_max.count()))));
   }
+  if (planted(PlantedBug::kSuspectWithoutTime)) due = context_.now;
+  if (planted(PlantedBug::kForgetSuspicionTimer)) return;
   suspicion_due_.set(id, std::max(due, context_.now));
   // What kept it from answering may be over: a partition healed, a route is back.
   const TimePoint last_words = due - context_.options.probe_interval;
@@ -344,7 +362,7 @@ FailureEvidence Members::evidence_of(const Suspicion& suspicion) const {
 
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id).declared;
-  if (entry.leaving || entry.displaced) {
+  if (entry.leaving || entry.displaced || planted(PlantedBug::kFailedMeansLeft)) {
     mark_left(entry, suspicions_.at(entry.id).incarnation, false);
     publish(describe(entry));
     return;
@@ -355,7 +373,8 @@ void Members::fail(Entry& entry) {
   entry.ltime = context_.member_clock.tick();
   proto::MemberRecord record = describe(entry);
   record.set_status(proto::MEMBER_FAILED);
-  const Incarnation incarnation = suspicions_.at(entry.id).incarnation;
+  Incarnation incarnation = suspicions_.at(entry.id).incarnation;
+  if (planted(PlantedBug::kRaiseForOthers)) incarnation = incarnation.next();
   clear_suspicion(entry);
   table_.set_state(entry, Status::kFailed, incarnation);
   entry.changed = context_.now;

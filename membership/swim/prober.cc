@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "membership/planted_bug.h"
+
 namespace starling::membership {
 
 namespace {
@@ -205,6 +207,7 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
   if (entry != nullptr && sender == entry->id && !found->second.escalated) {
     measure(*entry, context_.now - found->second.sent);
   }
+  if (planted(PlantedBug::kPingOnAck)) probe_soon(sender);
   succeed(ack.sequence());
 }
 
@@ -377,6 +380,7 @@ void Prober::advance() {
   }
   if (context_.now < next_probe_) return;
   next_probe_ = context_.now + context_.options.probe_interval * health_.factor();
+  if (planted(PlantedBug::kNeverProbeAgain)) next_probe_ = kNever;
   if (Entry* target = table_.next_probe_target(context_.random)) begin(*target);
   try_failed_member();
 }

@@ -15,6 +15,47 @@ using membership::Incarnation;
 using membership::MemberChange;
 using membership::Status;
 
+namespace {
+
+constexpr std::string_view kInvariants[] = {
+    // While a run goes on.
+    "accuracy",
+    "self-alive",
+    "incarnation-monotone",
+    "owner-raises-incarnation",
+    "known-members-only",
+    "member-event-order",
+    "no-false-leave",
+    "left-stays-left",
+    "event-once",
+    "event-known",
+    "event-payload",
+    "event-id-unique",
+    "lamport-monotone",
+    "lamport-order",
+    "query-once",
+    "query-answers",
+    "query-ends-once",
+    "query-deadline",
+    "packet-size",
+    "message-size",
+    "message-budget",
+    "timer-budget",
+    // When the faults have ended.
+    "convergence",
+    "agreement",
+    "completeness",
+    "event-delivered",
+    "event-in-time",
+    "query-complete",
+};
+
+}  // namespace
+
+std::span<const std::string_view> invariant_names() {
+  return kInvariants;
+}
+
 std::string Violation::to_string() const {
   std::string text = time_string(at);
   if (node != kNoNode) text += " node-" + std::to_string(node);
@@ -179,6 +220,8 @@ void Checker::action(NodeIndex node, const membership::Action& action) {
     query_answered(node, *answer);
   } else if (const auto* ended = std::get_if<membership::QueryEnded>(&action)) {
     query_ended(node, *ended);
+  } else if (std::holds_alternative<membership::LeaveDone>(action)) {
+    if (!world_.host(node).leaving) violate("self-alive", node, "leaves, which nobody asked for");
   }
 }
 

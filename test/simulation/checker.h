@@ -10,7 +10,9 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -28,6 +30,9 @@ struct Violation {
   /// "12.345678s node-3: accuracy: ..."
   [[nodiscard]] std::string to_string() const;
 };
+
+/// All that a Violation can name.
+[[nodiscard]] std::span<const std::string_view> invariant_names();
 
 struct CheckerOptions {
   /// Whoever was disturbed less than this ago may still be taken for failed.
@@ -99,7 +104,8 @@ class Checker : public Observer {
   /// Runs the world until disagreement() is empty, at most `bound`: a violation of `convergence`
   /// otherwise. The time it took.
   Duration require_convergence(Duration bound);
-  /// A violation of `invariant` at `node` unless `holds`: for checks that a scenario adds.
+  /// A violation of `invariant` at `node` unless `holds`: for checks that a scenario adds. The name
+  /// is one of invariant_names().
   void require(bool holds, const char* invariant, NodeIndex node, const std::string& message);
   /// What must hold once all faults have ended and the members have converged.
   void check_quiescence();

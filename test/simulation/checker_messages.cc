@@ -150,7 +150,8 @@ std::string Checker::query_shortcoming(const membership::MessageId& id) const {
 
 void Checker::check_query(const membership::MessageId& id, const QueryOutcome& query) {
   const Host& host = world_.host(query.asker);
-  if (query.ended || query.cancelled || host.node == nullptr || host.boot != query.boot || host.paused)
+  if (query.ended || query.cancelled || host.node == nullptr || host.boot != query.boot ||
+      host.paused)
     return;
   if (world_.now() > query.started + query.timeout + kQueryEndSlack) {
     violate("query-ends-once", query.asker, id.to_string(), " never ended");
