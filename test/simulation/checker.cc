@@ -93,8 +93,10 @@ void Checker::process_started(NodeIndex node, bool with_state) {
   Watched& process = watched(node);
   process.boot = host.boot;
   process.seen.clear();
-  process.paused_at = process.stopped_at = kNever;
+  process.stalled_at = process.stopped_at = kNever;
   if (host.boot > 1) process.disturbed = world_.now();
+  if (process.clocks_lost) process.clocks = {};
+  process.clocks_lost = false;
   if (!with_state) {
     ++process.line;
     process.clocks = {};
@@ -104,7 +106,7 @@ void Checker::process_started(NodeIndex node, bool with_state) {
   Owner& owner = owners_[host.id];
   owner.node = node;
   owner.highest = std::max(owner.highest, host.node->self().incarnation);
-  update_links();
+  update_impaired(node);
 }
 
 void Checker::process_stopping(NodeIndex node, StopKind kind) {
@@ -114,24 +116,40 @@ void Checker::process_stopping(NodeIndex node, StopKind kind) {
   owner.highest = std::max(owner.highest, host.node->self().incarnation);
   process.stopped_at = world_.now();
   process.stopped = kind;
-  process.paused_at = kNever;
+  process.clocks_lost = host.disk_full;
+  process.stalled_at = kNever;
   process.seen.clear();
 }
 
 void Checker::fault(Fault kind, NodeIndex node) {
   switch (kind) {
     case Fault::kPause:
-      watched(node).paused_at = world_.now();
+    case Fault::kBlock:
+      watched(node).stalled_at = std::min(watched(node).stalled_at, world_.now());
       break;
-    case Fault::kResume: {
+    case Fault::kResume:
+    case Fault::kUnblock: {
+      const Host& host = world_.host(node);
+      if (host.paused || host.blocked) break;
       Watched& process = watched(node);
-      if (world_.now() - process.paused_at > options_.tolerated_pause) {
+      if (world_.now() - process.stalled_at > options_.tolerated_pause) {
         process.disturbed = world_.now();
       }
-      process.paused_at = kNever;
+      process.stalled_at = kNever;
       process.resumed_at = world_.now();
       break;
     }
+    case Fault::kSpeed:
+    case Fault::kClock:
+      update_impaired(node);
+      break;
+    case Fault::kClockJump:  // takes nothing from the others: it must not be noticed
+      break;
+    case Fault::kDiskFull:
+      break;
+    case Fault::kDiskFree:
+      watched(node).disk_free_at = world_.now();
+      break;
     case Fault::kPartition: {
       end_partition();
       Partition partition;
@@ -145,7 +163,11 @@ void Checker::fault(Fault kind, NodeIndex node) {
       end_partition();
       break;
     case Fault::kLinks:
-      update_links();
+      if (node != kNoNode) {
+        update_impaired(node);
+        break;
+      }
+      for (NodeIndex each = 0; each < watched_.size(); ++each) update_impaired(each);
       break;
   }
 }
@@ -156,24 +178,36 @@ void Checker::end_partition() {
   }
 }
 
-/// Which members have links that are worse than tolerated, now.
-void Checker::update_links() {
+/// Its links are worse than tolerated, now.
+bool Checker::bad_links(NodeIndex node) const {
   const Network& network = world_.network();
-  for (NodeIndex node = 0; node < watched_.size(); ++node) {
-    const double loss =
-        std::max({network.model().loss, network.ingress_loss(node), network.egress_loss(node)});
-    const bool bad = loss > options_.tolerated_loss ||
-                     network.cuts(node) * options_.tolerated_cut_factor > world_.size();
-    Watched& process = watched_[node];
-    if (process.links_disturbed && !bad) process.disturbed = world_.now();
-    process.links_disturbed = bad;
-  }
+  const LinkModel& model = network.model();
+  const Wire& wire = network.wire(node);
+  const auto worst = std::max(wire.ingress_loss, wire.egress_loss);
+  const bool slow_spikes = model.spike_delay > options_.tolerated_latency;
+  const double lost = 1 - (1 - model.loss) * (1 - worst) * (1 - (slow_spikes ? model.spikes : 0));
+  const uint32_t links = std::max(wire.cuts, wire.lossy_links);
+  return wire.down || wire.unsteady || lost > options_.tolerated_loss + 1e-9 ||
+         links * options_.tolerated_cut_factor > world_.size() ||
+         model.extra_latency + wire.extra_latency > options_.tolerated_latency ||
+         (wire.bandwidth > 0 && wire.bandwidth < options_.tolerated_bandwidth) ||
+         (wire.mtu > 0 && wire.mtu < membership::kMaxPacket);
+}
+
+void Checker::update_impaired(NodeIndex node) {
+  const Host& host = world_.host(node);
+  const bool impaired = bad_links(node) || host.input_cost > options_.tolerated_input_cost ||
+                        std::abs(host.clock.skew_ppm()) > options_.tolerated_skew_ppm;
+  Watched& process = watched(node);
+  if (process.impaired && !impaired) process.disturbed = world_.now();
+  process.impaired = impaired;
 }
 
 bool Checker::disturbed(NodeIndex node) const {
   const Watched& process = watched_[node];
-  if (process.links_disturbed || process.stopped_at != kNever) return true;
-  if (process.paused_at != kNever && world_.now() - process.paused_at > options_.tolerated_pause) {
+  if (process.impaired || process.stopped_at != kNever) return true;
+  if (process.stalled_at != kNever &&
+      world_.now() - process.stalled_at > options_.tolerated_pause) {
     return true;
   }
   return process.disturbed > world_.now() - options_.accuracy_window;
@@ -212,10 +246,7 @@ void Checker::action(NodeIndex node, const membership::Action& action) {
   } else if (const auto* event = std::get_if<membership::UserEventArrived>(&action)) {
     user_event(node, *event);
   } else if (const auto* query = std::get_if<membership::QueryArrived>(&action)) {
-    uint32_t& line = watched(node).queries_heard[query->id];
-    if (line == watched(node).line)
-      violate("query-once", node, "heard twice: ", query->id.to_string());
-    line = watched(node).line;
+    query_arrived(node, *query);
   } else if (const auto* answer = std::get_if<membership::QueryAnswered>(&action)) {
     query_answered(node, *answer);
   } else if (const auto* ended = std::get_if<membership::QueryEnded>(&action)) {
@@ -223,6 +254,16 @@ void Checker::action(NodeIndex node, const membership::Action& action) {
   } else if (std::holds_alternative<membership::LeaveDone>(action)) {
     if (!world_.host(node).leaving) violate("self-alive", node, "leaves, which nobody asked for");
   }
+}
+
+void Checker::query_arrived(NodeIndex node, const membership::QueryArrived& query) {
+  Watched& process = watched(node);
+  auto& [line, boot] = process.queries_heard[query.id];
+  if (line == process.line || boot == process.boot) {
+    violate("query-once", node, "heard twice: ", query.id.to_string());
+  }
+  line = disk_full(node) ? 0 : process.line;
+  boot = process.boot;
 }
 
 void Checker::force_left(NodeIndex /*by*/, std::string_view name) {

@@ -41,8 +41,17 @@ struct CheckerOptions {
   Duration tolerated_pause = 2500ms;
   /// Nor does a loss up to this much.
   double tolerated_loss = 0.2;
-  /// Nor do some cut links of a member, if the others are at least this many times as many.
+  /// Nor do some cut or lossy links of a member, if the others are at least this many times as
+  /// many.
   unsigned tolerated_cut_factor = 8;
+  /// Nor latency beyond the usual, one way.
+  Duration tolerated_latency = 100ms;
+  /// Nor a wire that carries this many bytes per second.
+  double tolerated_bandwidth = 125e3;
+  /// Nor a processor that takes this long for one input.
+  Duration tolerated_input_cost = 2ms;
+  /// Nor a clock that gains or loses this much.
+  int64_t tolerated_skew_ppm = 60'000;
   /// Datagrams that one process may send in one second: base + factor * members.
   size_t packets_per_second_base = 2000;
   size_t packets_per_second_factor = 20;
@@ -76,8 +85,10 @@ struct QueryOutcome {
 struct EventOutcome {
   struct Delivery {
     uint32_t line = 0;  ///< of the disk: starts anew without state
+    uint32_t boot = 0;
     uint16_t handled = 0;
     uint16_t silent = 0;
+    bool kept = false;  ///< on disk
     TimePoint first{};
   };
   NodeIndex origin = kNoNode;
@@ -154,16 +165,19 @@ class Checker : public Observer {
     uint32_t boot = 0;
     uint32_t line = 0;  ///< rises with every start without state; from 1
     std::unordered_map<membership::NodeId, Seen> seen;
-    std::map<membership::MessageId, uint32_t> queries_heard;  ///< line of the disk
+    /// Line of the disk, or 0 when it could not be kept, and process.
+    std::map<membership::MessageId, std::pair<uint32_t, uint32_t>> queries_heard;
     membership::Clocks clocks;
     membership::LamportTime event_ltime = 0;  ///< highest of events heard
     TimePoint disturbed = TimePoint::min();   ///< last moment; kNever while it lasts
-    TimePoint paused_at = kNever;
+    TimePoint stalled_at = kNever;            ///< paused or blocked
     TimePoint resumed_at = TimePoint::min();
+    TimePoint disk_free_at = TimePoint::min();  ///< since then all is kept
     TimePoint stopped_at = kNever;
     StopKind stopped = StopKind::kCrash;
-    bool links_disturbed = false;
-    int64_t second = 0;  ///< of the packet count
+    bool clocks_lost = false;  ///< when it ended, its disk was full
+    bool impaired = false;     ///< by its links, processor or clock
+    int64_t second = 0;        ///< of the packet count
     size_t packets = 0;
   };
   struct Owner {
@@ -184,6 +198,7 @@ class Checker : public Observer {
   void check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen);
   void witness(NodeIndex node, const membership::Member& member, Seen& seen);
   void user_event(NodeIndex node, const membership::UserEventArrived& event);
+  void query_arrived(NodeIndex node, const membership::QueryArrived& query);
   void query_answered(NodeIndex node, const membership::QueryAnswered& answer);
   void query_ended(NodeIndex node, const membership::QueryEnded& ended);
   void datagram(NodeIndex node, const membership::SendDatagram& datagram);
@@ -193,7 +208,10 @@ class Checker : public Observer {
   [[nodiscard]] std::string compare_views(NodeIndex a) const;
   [[nodiscard]] std::string name(NodeIndex node) const;
   [[nodiscard]] bool running_member(const membership::NodeId& id, NodeIndex* node) const;
-  void update_links();
+  void update_impaired(NodeIndex node);
+  [[nodiscard]] bool bad_links(NodeIndex node) const;
+  /// What this process is told to keep is not kept.
+  [[nodiscard]] bool disk_full(NodeIndex node) const { return world_.host(node).disk_full; }
   void end_partition();
   Watched& watched(NodeIndex node);
   [[nodiscard]] bool disturbed(NodeIndex node) const;

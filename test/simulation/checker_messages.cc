@@ -48,12 +48,18 @@ void Checker::user_event(NodeIndex node, const membership::UserEventArrived& arr
   EventOutcome& event = it->second;
   if (event.deliveries.size() <= node) event.deliveries.resize(world_.size());
   EventOutcome::Delivery& delivery = event.deliveries[node];
-  if (delivery.line != process.line) delivery = {.line = process.line};
+  // What could not be kept is delivered again by the next process: once too often is better than
+  // never.
+  const bool forgotten = !delivery.kept && delivery.boot != process.boot;
+  if (delivery.line != process.line || forgotten) {
+    delivery = {.line = process.line, .boot = process.boot};
+  }
   if (delivery.handled + delivery.silent > 0) {
     violate("event-once", node, arrived.id.to_string(), " delivered again; first ",
             time_string(delivery.first));
   } else {
     delivery.first = world_.now();
+    delivery.kept = !disk_full(node);
   }
   ++(arrived.deliver ? delivery.handled : delivery.silent);
   if (arrived.name != event.name || arrived.payload != event.payload) {
@@ -129,7 +135,7 @@ void Checker::query_ended(NodeIndex node, const membership::QueryEnded& ended) {
   query.timed_out = ended.timed_out;
   query.silent = ended.silent;
   const Duration late = world_.now() - query.started - query.timeout;
-  if (late > kQueryEndSlack && watched(node).resumed_at < query.started) {
+  if (late > kQueryEndSlack && watched(node).resumed_at < query.started && !disturbed(node)) {
     violate("query-deadline", node, "a query ended ", seconds(late), " s after its deadline");
   }
 }

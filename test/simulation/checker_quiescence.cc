@@ -100,7 +100,9 @@ void Checker::check_event(const membership::MessageId& id, const EventOutcome& e
   const Host& origin = world_.host(event.origin);
   bool alive_somewhere = origin.node != nullptr && origin.boot == event.boot;
   for (NodeIndex node = 0; node < event.deliveries.size() && !alive_somewhere; ++node) {
-    alive_somewhere = world_.usable(node) && event.deliveries[node].line == watched(node).line;
+    const EventOutcome::Delivery& delivery = event.deliveries[node];
+    alive_somewhere = world_.usable(node) && delivery.line == watched(node).line &&
+                      (delivery.kept || delivery.boot == watched(node).boot);
   }
   if (!alive_somewhere) return;  // all who ever had it are gone
   for (NodeIndex node = 0; node < event.expected.size(); ++node) {

@@ -2,11 +2,15 @@
 //
 // The fault model: what becomes of a packet between two hosts. It decides and keeps no packets
 // itself; the world puts the arrivals on its event queue. Single-threaded; all randomness comes
-// from the seed. Nothing is kept per pair of hosts but the links that were cut: latencies are
-// hashes of the pair.
+// from the seed. Nothing is kept per pair of hosts but the links that were cut or made lossy:
+// latencies are hashes of the pair.
+//
+// Bytes that were changed on the way are dropped by the seal of the daemon's transport before the
+// protocol sees them, and a checksum drops nearly all of them before that: corruption is loss.
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -16,13 +20,23 @@
 
 namespace starling::simulation {
 
+/// How the part of the latency that differs from packet to packet is distributed. All have the
+/// same mean, LinkModel::jitter.
+enum class JitterShape : uint8_t {
+  kConstant,
+  kUniform,      ///< between nothing and twice the mean
+  kExponential,  ///< the tail of a queue
+  kLognormal,  ///< most are short, few very long (sigma 1: the 99th percentile is 6 times the mean)
+};
+
 /// What all links have in common. One-way times.
 struct LinkModel {
   /// Base latency of a pair is drawn evenly from [min, min + spread); the same in both directions.
   Duration latency_min = 150us;
   Duration latency_spread = 200us;
-  /// Mean of the exponential part that each packet gets on top.
+  /// Mean of the random part that each packet gets on top.
   Duration jitter = 100us;
+  JitterShape jitter_shape = JitterShape::kExponential;
   /// Hosts fall into this many zones; two zones are further apart by [min, max), once per pair.
   unsigned zones = 1;
   Duration zone_latency_min = 5ms;
@@ -32,10 +46,30 @@ struct LinkModel {
   double duplication = 0;  ///< chance that it arrives twice
   double reordering = 0;   ///< chance that it is held up by [0, reorder_delay)
   Duration reorder_delay = 20ms;
+  double spikes = 0;  ///< chance that it is held up by [0, 2 * spike_delay)
+  Duration spike_delay = 300ms;
+  Duration extra_latency{};  ///< of every packet, for the time being
   double bandwidth = 125e6;  ///< bytes per second of a stream
+  /// Bytes that wait at a host whose bandwidth is limited; what comes then is dropped.
+  size_t egress_queue = 256U << 10;
 
   static LinkModel lan() { return {}; }
   static LinkModel wan();
+};
+
+/// What is wrong at one host's wire.
+struct Wire {
+  double ingress_loss = 0;   ///< of all that it receives
+  double egress_loss = 0;    ///< of all that it sends
+  Duration extra_latency{};  ///< of all that it sends or receives
+  double bandwidth = 0;      ///< bytes per second that leave it; 0: no limit
+  size_t mtu = 0;            ///< datagrams above vanish, either way; 0: none do
+  uint32_t cuts = 0;         ///< links from or to it that are cut
+  uint32_t lossy_links = 0;  ///< links from or to it with a loss of their own
+  uint32_t group = 0;        ///< its side of the partition
+  bool down = false;         ///< nothing passes
+  bool unsteady = false;     ///< for the checker: it flaps, or its links stop one by one
+  TimePoint free;            ///< when all that waits to leave has left
 };
 
 class Network {
@@ -45,6 +79,9 @@ class Network {
   /// The model may be changed at any time; what is under way is not affected.
   LinkModel& model() { return model_; }
   [[nodiscard]] const LinkModel& model() const { return model_; }
+  [[nodiscard]] unsigned zone(NodeIndex node) const {
+    return model_.zones > 1 ? static_cast<unsigned>(mix64(seed_ ^ node) % model_.zones) : 0;
+  }
 
   // --- faults ---
   /// Only members of one group reach each other. Hosts in none of them form one more group.
@@ -56,11 +93,25 @@ class Network {
   void cut(NodeIndex from, NodeIndex to);
   void mend(NodeIndex from, NodeIndex to);
   void mend_all();
+  /// Extra loss from `from` to `to` alone, 0..1.
+  void set_link_loss(NodeIndex from, NodeIndex to, double loss);
   /// Extra loss of all that a host receives or sends, 0..1.
-  void set_ingress_loss(NodeIndex node, double loss);
-  void set_egress_loss(NodeIndex node, double loss);
-  [[nodiscard]] double ingress_loss(NodeIndex node) const { return at(ingress_loss_, node); }
-  [[nodiscard]] double egress_loss(NodeIndex node) const { return at(egress_loss_, node); }
+  void set_ingress_loss(NodeIndex node, double loss) { edit(node).ingress_loss = loss; }
+  void set_egress_loss(NodeIndex node, double loss) { edit(node).egress_loss = loss; }
+  void set_extra_latency(NodeIndex node, Duration extra) { edit(node).extra_latency = extra; }
+  /// Bytes per second; 0: no limit.
+  void set_bandwidth(NodeIndex node, double bandwidth) { edit(node).bandwidth = bandwidth; }
+  /// A black hole: datagrams above `bytes` from or to the host vanish without a word; 0: none.
+  /// Streams find their way round it (a lower segment size).
+  void set_mtu(NodeIndex node, size_t bytes) { edit(node).mtu = bytes; }
+  void set_down(NodeIndex node, bool down) { edit(node).down = down; }
+  void set_unsteady(NodeIndex node, bool unsteady) { edit(node).unsteady = unsteady; }
+  /// Ends every fault of a wire but the partition's.
+  void reset_wires();
+
+  [[nodiscard]] const Wire& wire(NodeIndex node) const {
+    return node < wires_.size() ? wires_[node] : kSound;
+  }
 
   // --- what becomes of a packet ---
   /// There is a route from `from` to `to` (loss aside).
@@ -70,10 +121,8 @@ class Network {
     return passes(a, b) && passes(b, a);
   }
   /// Which side of the partition a host is on; 0 for all when there is none.
-  [[nodiscard]] uint32_t group(NodeIndex node) const { return at(group_, node); }
-  /// Links from or to a host that are cut.
-  [[nodiscard]] size_t cuts(NodeIndex node) const;
-  /// Without jitter, one way.
+  [[nodiscard]] uint32_t group(NodeIndex node) const { return wire(node).group; }
+  /// Without jitter and faults, one way.
   [[nodiscard]] Duration base_latency(NodeIndex a, NodeIndex b) const;
 
   /// Delays of the copies that arrive: none when the datagram is lost, two when it is duplicated.
@@ -81,30 +130,31 @@ class Network {
     size_t count = 0;
     std::array<Duration, 2> delay{};
   };
-  Arrivals datagram(NodeIndex from, NodeIndex to);
+  /// A datagram with `bytes` of payload is sent at `now`.
+  Arrivals datagram(NodeIndex from, NodeIndex to, size_t bytes, TimePoint now);
 
-  /// Delay of one message on a stream, retransmissions included; none when no route exists now.
-  std::optional<Duration> stream_message(NodeIndex from, NodeIndex to, size_t bytes);
+  /// Delay of one message on a stream, retransmissions included; none when it cannot go now.
+  std::optional<Duration> stream_message(NodeIndex from, NodeIndex to, size_t bytes, TimePoint now);
 
  private:
-  template <typename T>
-  static T at(const std::vector<T>& values, NodeIndex node) {
-    return node < values.size() ? values[node] : T{};
+  static const Wire kSound;
+
+  Wire& edit(NodeIndex node) {
+    if (node >= wires_.size()) wires_.resize(node + 1);
+    return wires_[node];
   }
-  void set(std::vector<double>& values, NodeIndex node, double value);
-  Duration exponential(Duration mean);
-  double loss(NodeIndex from, NodeIndex to) const;
-  Duration latency(NodeIndex from, NodeIndex to) {
-    return base_latency(from, to) + exponential(model_.jitter);
-  }
+  Duration jitter();
+  [[nodiscard]] double loss(NodeIndex from, NodeIndex to) const;
+  Duration latency(NodeIndex from, NodeIndex to);
+  /// Time until `bytes` have left the host; none when its queue is full.
+  std::optional<Duration> leave_host(NodeIndex node, size_t bytes, TimePoint now);
 
   LinkModel model_;
   uint64_t seed_;
   Random random_;
-  std::vector<uint32_t> group_;  ///< 0: in no group
+  std::vector<Wire> wires_;
   std::set<std::pair<NodeIndex, NodeIndex>> cuts_;
-  std::vector<double> ingress_loss_;
-  std::vector<double> egress_loss_;
+  std::map<std::pair<NodeIndex, NodeIndex>, double> link_loss_;
 };
 
 }  // namespace starling::simulation

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/simulation/network.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "test/catch.h"
 #include "test/simulation/types.h"
 
@@ -59,7 +62,7 @@ TEST_CASE("loss and duplication come at their rates") {
   size_t lost = 0;
   size_t twice = 0;
   for (int i = 0; i < 20'000; ++i) {
-    const Network::Arrivals arrivals = network.datagram(1, 2);
+    const Network::Arrivals arrivals = network.datagram(1, 2, 100, kStart);
     lost += arrivals.count == 0 ? 1 : 0;
     twice += arrivals.count == 2 ? 1 : 0;
     for (size_t copy = 0; copy < arrivals.count; ++copy) {
@@ -79,7 +82,7 @@ TEST_CASE("reordering holds packets up") {
   Network network(model, 3);
   size_t late = 0;
   for (int i = 0; i < 1000; ++i) {
-    if (network.datagram(1, 2).delay[0] > network.base_latency(1, 2)) ++late;
+    if (network.datagram(1, 2, 100, kStart).delay[0] > network.base_latency(1, 2)) ++late;
   }
   CHECK(late > 400);
   CHECK(late < 600);
@@ -92,11 +95,11 @@ TEST_CASE("a partition divides and heals") {
   CHECK_FALSE(network.passes(0, 2));
   CHECK_FALSE(network.passes(2, 3));
   CHECK(network.passes(3, 4));
-  CHECK(network.datagram(0, 2).count == 0);
-  CHECK_FALSE(network.stream_message(0, 2, 10));
+  CHECK(network.datagram(0, 2, 100, kStart).count == 0);
+  CHECK_FALSE(network.stream_message(0, 2, 10, kStart));
   network.heal();
   CHECK(network.passes(0, 2));
-  CHECK(network.datagram(0, 2).count == 1);
+  CHECK(network.datagram(0, 2, 100, kStart).count == 1);
 }
 
 TEST_CASE("a cut link drops one direction of datagrams and no stream survives it") {
@@ -105,9 +108,9 @@ TEST_CASE("a cut link drops one direction of datagrams and no stream survives it
   CHECK_FALSE(network.passes(0, 1));
   CHECK(network.passes(1, 0));
   CHECK_FALSE(network.connected(0, 1));
-  CHECK_FALSE(network.stream_message(1, 0, 10));
-  CHECK(network.cuts(0) == 1);
-  CHECK(network.cuts(2) == 0);
+  CHECK_FALSE(network.stream_message(1, 0, 10, kStart));
+  CHECK(network.wire(0).cuts == 1);
+  CHECK(network.wire(2).cuts == 0);
   network.mend(0, 1);
   CHECK(network.connected(0, 1));
 }
@@ -115,22 +118,117 @@ TEST_CASE("a cut link drops one direction of datagrams and no stream survives it
 TEST_CASE("loss at one host's wire is for that direction only") {
   Network network(LinkModel::lan(), 1);
   network.set_ingress_loss(2, 1.0);
-  CHECK(network.datagram(0, 2).count == 0);
-  CHECK(network.datagram(2, 0).count == 1);
+  CHECK(network.datagram(0, 2, 100, kStart).count == 0);
+  CHECK(network.datagram(2, 0, 100, kStart).count == 1);
   network.set_ingress_loss(2, 0);
   network.set_egress_loss(2, 1.0);
-  CHECK(network.datagram(0, 2).count == 1);
-  CHECK(network.datagram(2, 0).count == 0);
+  CHECK(network.datagram(0, 2, 100, kStart).count == 1);
+  CHECK(network.datagram(2, 0, 100, kStart).count == 0);
 }
 
 TEST_CASE("a long stream message takes its time on the wire") {
   Network network(LinkModel::lan(), 1);
-  const auto shorter = network.stream_message(0, 1, 100);
-  const auto longer = network.stream_message(0, 1, 1U << 20);
+  const auto shorter = network.stream_message(0, 1, 100, kStart);
+  const auto longer = network.stream_message(0, 1, 1U << 20, kStart);
   REQUIRE(shorter);
   REQUIRE(longer);
   CHECK(*longer > 8ms);
   CHECK(*shorter < 2ms);
+}
+
+TEST_CASE("latency has the mean and the shape that was asked for") {
+  struct Expected {
+    JitterShape shape;
+    double percentile99;  ///< in means
+  };
+  const Expected expected =
+      GENERATE(Expected{JitterShape::kConstant, 1}, Expected{JitterShape::kUniform, 1.98},
+               Expected{JitterShape::kExponential, 4.6}, Expected{JitterShape::kLognormal, 6.2});
+  LinkModel model;
+  model.jitter = 1ms;
+  model.jitter_shape = expected.shape;
+  Network network(model, 1);
+  std::vector<double> delays;
+  double sum = 0;
+  for (int i = 0; i < 50'000; ++i) {
+    delays.push_back(
+        seconds(network.datagram(1, 2, 100, kStart).delay[0] - network.base_latency(1, 2)) * 1e3);
+    sum += delays.back();
+  }
+  std::sort(delays.begin(), delays.end());
+  CHECK(std::abs(sum / 50'000 - 1) < 0.05);
+  CHECK(std::abs(delays[49'500] / expected.percentile99 - 1) < 0.1);
+}
+
+TEST_CASE("spikes and extra latency hold packets up") {
+  LinkModel model;
+  model.spikes = 0.1;
+  Network network(model, 1);
+  size_t late = 0;
+  for (int i = 0; i < 1000; ++i) {
+    late += network.datagram(1, 2, 100, kStart).delay[0] > 5ms ? 1 : 0;
+  }
+  CHECK(late > 70);
+  CHECK(late < 130);
+  network.model().spikes = 0;
+  network.set_extra_latency(2, 50ms);
+  CHECK(network.datagram(1, 2, 100, kStart).delay[0] > 50ms);
+  CHECK(network.datagram(2, 1, 100, kStart).delay[0] > 50ms);
+  CHECK(network.datagram(1, 3, 100, kStart).delay[0] < 50ms);
+}
+
+TEST_CASE("one lossy link loses in its own direction only") {
+  Network network(LinkModel::lan(), 1);
+  network.set_link_loss(1, 2, 1.0);
+  CHECK(network.datagram(1, 2, 100, kStart).count == 0);
+  CHECK(network.datagram(2, 1, 100, kStart).count == 1);
+  CHECK(network.datagram(1, 3, 100, kStart).count == 1);
+  network.set_link_loss(1, 2, 0);
+  CHECK(network.datagram(1, 2, 100, kStart).count == 1);
+  CHECK(network.wire(1).lossy_links == 0);
+}
+
+TEST_CASE("a narrow wire queues what leaves and drops what is too much") {
+  LinkModel model;
+  model.egress_queue = 10'000;
+  Network network(model, 1);
+  network.set_bandwidth(1, 10'000);
+  size_t sent = 0;
+  Duration last{};
+  for (int i = 0; i < 100; ++i) {
+    const Network::Arrivals arrivals = network.datagram(1, 2, 898, kStart);  // 1000 on the wire
+    if (arrivals.count == 0) continue;
+    ++sent;
+    CHECK(arrivals.delay[0] >= last);
+    last = arrivals.delay[0];
+  }
+  CHECK(sent == 11);
+  CHECK(last >= 1100ms);
+  CHECK_FALSE(network.stream_message(1, 2, 100, kStart));
+  CHECK(network.stream_message(1, 2, 100, kStart + 2s));
+  CHECK(network.datagram(2, 1, 898, kStart).delay[0] < 5ms);
+}
+
+TEST_CASE("a black hole swallows large datagrams alone") {
+  Network network(LinkModel::lan(), 1);
+  network.set_mtu(2, 500);
+  CHECK(network.datagram(1, 2, 501, kStart).count == 0);
+  CHECK(network.datagram(2, 1, 501, kStart).count == 0);
+  CHECK(network.datagram(1, 2, 500, kStart).count == 1);
+  CHECK(network.datagram(1, 3, 501, kStart).count == 1);
+  CHECK(network.stream_message(1, 2, 5000, kStart));
+}
+
+TEST_CASE("a host that is down is alone until its wires are reset") {
+  Network network(LinkModel::lan(), 1);
+  network.set_down(1, true);
+  network.partition({{0, 1, 2}});
+  CHECK_FALSE(network.passes(0, 1));
+  CHECK_FALSE(network.passes(1, 2));
+  CHECK(network.passes(1, 1));
+  network.reset_wires();
+  CHECK(network.passes(0, 1));
+  CHECK_FALSE(network.passes(0, 3));
 }
 
 TEST_CASE("equal seeds give equal networks and other seeds do not") {
@@ -139,7 +237,8 @@ TEST_CASE("equal seeds give equal networks and other seeds do not") {
   const auto pattern = [&](uint64_t seed) {
     Network network(model, seed);
     std::string text;
-    for (int i = 0; i < 200; ++i) text += network.datagram(0, 1).count == 0 ? '.' : '#';
+    for (int i = 0; i < 200; ++i)
+      text += network.datagram(0, 1, 100, kStart).count == 0 ? '.' : '#';
     return text;
   };
   CHECK(pattern(1) == pattern(1));

@@ -21,7 +21,25 @@ enum class StopKind : uint8_t {
 };
 
 /// Everything that disturbs a run, as told to observers.
-enum class Fault : uint8_t { kPause, kResume, kPartition, kHeal, kLinks };
+enum class Fault : uint8_t {
+  // about one process
+  kPause,
+  kResume,
+  kBlock,  ///< it blocks at sends and after receives
+  kUnblock,
+  kSpeed,  ///< the time that it takes for one input has changed
+  kClock,  ///< its clock runs at another rate now
+  kClockJump,
+  kDiskFull,
+  kDiskFree,
+  // about the network
+  kPartition,
+  kHeal,
+  kLinks,  ///< what links do has changed: of one host, or of any (kNoNode)
+};
+
+/// "paused", "links changed", ...
+[[nodiscard]] const char* fault_name(Fault kind);
 
 class Observer {
  public:
@@ -30,7 +48,7 @@ class Observer {
   virtual void process_started(NodeIndex /*node*/, bool /*with_state*/) {}
   /// Before the process is destroyed.
   virtual void process_stopping(NodeIndex /*node*/, StopKind /*kind*/) {}
-  /// After the fault took effect. `node` is kNoNode for kPartition, kHeal and kLinks.
+  /// After the fault took effect. `node` is kNoNode for kPartition and kHeal.
   virtual void fault(Fault /*kind*/, NodeIndex /*node*/) {}
 
   // --- commands that were given ---

@@ -7,66 +7,6 @@
 
 namespace starling::simulation {
 
-const char* step_name(StepKind kind) {
-  switch (kind) {
-    case StepKind::kLoss:
-      return "loss";
-    case StepKind::kDuplication:
-      return "duplication";
-    case StepKind::kReordering:
-      return "reordering";
-    case StepKind::kIngressLoss:
-      return "ingress-loss";
-    case StepKind::kEgressLoss:
-      return "egress-loss";
-    case StepKind::kPartition:
-      return "partition";
-    case StepKind::kHeal:
-      return "heal";
-    case StepKind::kCut:
-      return "cut";
-    case StepKind::kMend:
-      return "mend";
-    case StepKind::kPause:
-      return "pause";
-    case StepKind::kResume:
-      return "resume";
-    case StepKind::kCrash:
-      return "crash";
-    case StepKind::kHostDown:
-      return "host-down";
-    case StepKind::kRestart:
-      return "restart";
-    case StepKind::kRestartMoved:
-      return "restart-moved";
-    case StepKind::kRestartFresh:
-      return "restart-fresh";
-    case StepKind::kAddNode:
-      return "add-node";
-    case StepKind::kLeave:
-      return "leave";
-    case StepKind::kTags:
-      return "tags";
-    case StepKind::kEvent:
-      return "event";
-    case StepKind::kQuery:
-      return "query";
-  }
-  return "?";
-}
-
-std::string Step::to_string() const {
-  char text[64];
-  std::snprintf(text, sizeof text, "at %8.3fs %s", seconds(at), step_name(kind));
-  std::string line = text;
-  for (const NodeIndex node : nodes) line += ' ' + std::to_string(node);
-  if (amount > 0) {
-    std::snprintf(text, sizeof text, " %.3f", amount);
-    line += text;
-  }
-  return line;
-}
-
 std::string Scenario::to_string() const {
   std::string text = name + ": seed " + std::to_string(world.seed) + ", " + std::to_string(nodes) +
                      " nodes, " + std::to_string(world.links.zones) + " zone(s), loss " +
@@ -139,9 +79,14 @@ class Player {
   void play();
   void recover();
   void finale();
-  void carry_out(const Step& step);
+  void begin_step(const Step& step);
+  void end_step(const Step& step);
+  void link_step(const Step& step, double amount, bool on);
   void process_step(const Step& step, NodeIndex node);
-  void link_step(const Step& step);
+  void command_step(StepKind kind, NodeIndex node);
+  void end_process_step(StepKind kind, NodeIndex node);
+  /// The step's nodes, as far as there are any.
+  std::vector<NodeIndex> existing(const Step& step) const;
   /// Some members that are part of the cluster.
   std::vector<NodeIndex> seeds() const;
   bool ended(NodeIndex node) const { return !world_.running(node) && !world_.host(node).left; }
@@ -178,115 +123,206 @@ std::vector<NodeIndex> Player::seeds() const {
 void Player::play() {
   const TimePoint begin = world_.now();
   for (const Step& step : scenario_.steps) {
-    if (step.at <= scenario_.chaos) world_.at(begin + step.at, [this, &step] { carry_out(step); });
+    if (step.at <= scenario_.chaos) world_.at(begin + step.at, [this, &step] { begin_step(step); });
+    const Duration end = step.at + step.length;
+    if (step.length > Duration::zero() && end <= scenario_.chaos) {
+      world_.at(begin + end, [this, &step] { end_step(step); });
+    }
   }
   world_.run_until(begin + scenario_.chaos);
 }
 
-void Player::carry_out(const Step& step) {
+void Player::begin_step(const Step& step) {
   switch (step.kind) {
-    case StepKind::kLoss:
-    case StepKind::kDuplication:
-    case StepKind::kReordering:
-    case StepKind::kIngressLoss:
-    case StepKind::kEgressLoss:
-    case StepKind::kCut:
-    case StepKind::kMend:
-      link_step(step);
-      break;
     case StepKind::kPartition:
-      world_.partition({step.nodes});
+      world_.partition({existing(step)});
+      break;
+    case StepKind::kPartitionZone:
+      world_.partition_zone(static_cast<unsigned>(step.amount));
+      break;
+    case StepKind::kPartitionZones:
+      world_.partition_zones();
       break;
     case StepKind::kHeal:
       world_.heal();
       break;
-    case StepKind::kAddNode: {
-      const NodeIndex node = world_.add_node();
-      world_.join(node, seeds());
+    case StepKind::kAddNode:
+      world_.join(world_.add_node(), seeds());
       break;
-    }
     default:
-      for (const NodeIndex node : step.nodes) process_step(step, node);
+      if (step.kind < StepKind::kPartition || step.kind == StepKind::kCut ||
+          step.kind == StepKind::kMend) {
+        link_step(step, step.amount, true);
+      } else {
+        for (const NodeIndex node : existing(step)) process_step(step, node);
+      }
   }
 }
 
-void Player::link_step(const Step& step) {
-  world_.change_links([&](Network& network) {
-    switch (step.kind) {
-      case StepKind::kLoss:
-        network.model().loss = step.amount;
-        break;
-      case StepKind::kDuplication:
-        network.model().duplication = step.amount;
-        break;
-      case StepKind::kReordering:
-        network.model().reordering = step.amount;
-        break;
-      case StepKind::kCut:
-        network.cut(step.nodes.at(0), step.nodes.at(1));
-        break;
-      case StepKind::kMend:
-        network.mend_all();
-        break;
-      default:
-        for (const NodeIndex node : step.nodes) {
-          if (step.kind == StepKind::kIngressLoss) network.set_ingress_loss(node, step.amount);
-          if (step.kind == StepKind::kEgressLoss) network.set_egress_loss(node, step.amount);
-        }
+void Player::end_step(const Step& step) {
+  const LinkModel& usual = scenario_.world.links;
+  switch (step.kind) {
+    case StepKind::kLoss:
+      link_step(step, usual.loss, false);
+      break;
+    case StepKind::kDuplication:
+      link_step(step, usual.duplication, false);
+      break;
+    case StepKind::kReordering:
+      link_step(step, usual.reordering, false);
+      break;
+    case StepKind::kSpikes:
+      link_step(step, usual.spikes, false);
+      break;
+    case StepKind::kPartition:
+    case StepKind::kPartitionZone:
+    case StepKind::kPartitionZones:
+      world_.heal();
+      break;
+    default:
+      if (step.kind < StepKind::kPartition || step.kind == StepKind::kCut) {
+        link_step(step, 0, false);
+      } else {
+        for (const NodeIndex node : existing(step)) end_process_step(step.kind, node);
+      }
+  }
+}
+
+/// Sets what all links, or those of some hosts, do: to `amount`, or for a cut, `on` or off.
+void Player::link_step(const Step& step, double amount, bool on) {
+  const auto all = [&](const auto& change) {
+    world_.change_links([&](Network& network) { change(network.model()); });
+  };
+  const auto each = [&](const auto& change) {
+    for (const NodeIndex node : existing(step)) {
+      world_.change_links([&](Network& network) { change(network, node); }, node);
     }
-  });
+  };
+  const auto pair = [&](const auto& change) {
+    const std::vector<NodeIndex> nodes = existing(step);
+    if (nodes.size() < 2 || nodes[0] == nodes[1]) return;
+    world_.change_links([&](Network& network) { change(network, nodes[0], nodes[1]); });
+  };
+  const auto latency = Duration(static_cast<int64_t>(amount * 1e9));
+  switch (step.kind) {
+    case StepKind::kLoss:
+      return all([&](LinkModel& model) { model.loss = amount; });
+    case StepKind::kDuplication:
+      return all([&](LinkModel& model) { model.duplication = amount; });
+    case StepKind::kReordering:
+      return all([&](LinkModel& model) { model.reordering = amount; });
+    case StepKind::kSpikes:
+      return all([&](LinkModel& model) { model.spikes = amount; });
+    case StepKind::kLatency:
+      if (step.nodes.empty()) return all([&](LinkModel& model) { model.extra_latency = latency; });
+      return each([&](Network& n, NodeIndex node) { n.set_extra_latency(node, latency); });
+    case StepKind::kIngressLoss:
+      return each([&](Network& n, NodeIndex node) { n.set_ingress_loss(node, amount); });
+    case StepKind::kEgressLoss:
+      return each([&](Network& n, NodeIndex node) { n.set_egress_loss(node, amount); });
+    case StepKind::kBandwidth:
+      return each([&](Network& n, NodeIndex node) { n.set_bandwidth(node, amount); });
+    case StepKind::kMtu:
+      return each(
+          [&](Network& n, NodeIndex node) { n.set_mtu(node, static_cast<size_t>(amount)); });
+    case StepKind::kLinkLoss:
+      return pair([&](Network& n, NodeIndex a, NodeIndex b) { n.set_link_loss(a, b, amount); });
+    case StepKind::kCut:
+      return pair([&](Network& n, NodeIndex a, NodeIndex b) { on ? n.cut(a, b) : n.mend(a, b); });
+    case StepKind::kMend:
+      return world_.change_links([](Network& network) { network.mend_all(); });
+    default:
+      break;
+  }
+}
+
+std::vector<NodeIndex> Player::existing(const Step& step) const {
+  std::vector<NodeIndex> nodes = step.nodes;
+  std::erase_if(nodes, [&](NodeIndex node) { return node >= world_.size(); });
+  if (step_info(step.kind).nodes == StepInfo::Nodes::kFirst && nodes.size() > 1) nodes.resize(1);
+  return nodes;
 }
 
 void Player::process_step(const Step& step, NodeIndex node) {
-  const std::string number = std::to_string(++counter_);
+  const auto time = Duration(static_cast<int64_t>(step.amount * 1e9));
   switch (step.kind) {
+    case StepKind::kFlap:
+      return world_.flap(node, time);
+    case StepKind::kClog:
+      return world_.clog(node, step.length);
     case StepKind::kPause:
-      world_.pause(node);
-      break;
+      return world_.pause(node);
     case StepKind::kResume:
-      world_.resume(node);
-      break;
+      return world_.resume(node);
+    case StepKind::kBlock:
+      return world_.block(node);
+    case StepKind::kUnblock:
+      return world_.unblock(node);
+    case StepKind::kSlow:
+      return world_.slow_down(node, time);
+    case StepKind::kClockRate:
+      return world_.set_clock_skew(node, static_cast<int64_t>((step.amount - 1) * 1e6));
+    case StepKind::kClockJump:
+      return world_.jump_clock(node, time);
+    case StepKind::kDiskFull:
+      return world_.fill_disk(node);
+    case StepKind::kDiskFree:
+      return world_.free_disk(node);
     case StepKind::kCrash:
-      world_.crash(node);
-      break;
+      return world_.crash(node);
     case StepKind::kHostDown:
-      world_.crash(node, StopKind::kHostDown);
-      break;
+      return world_.crash(node, StopKind::kHostDown);
     case StepKind::kRestart:
       if (ended(node)) world_.restart(node);
-      break;
+      return;
     case StepKind::kRestartMoved:
       if (ended(node)) world_.restart_moved(node);
-      break;
+      return;
     case StepKind::kRestartFresh:
       if (ended(node)) world_.restart_fresh(node, seeds());
-      break;
+      return;
     default:
-      if (!world_.usable(node)) break;
-      if (step.kind == StepKind::kLeave) world_.leave(node);
-      if (step.kind == StepKind::kTags) {
-        (void)world_.set_tags(node, {{"role", "r" + number}, {"node", world_.host(node).name}});
-      }
-      if (step.kind == StepKind::kEvent) {
-        (void)world_.send_event(node, "event-" + number, "payload of " + number);
-      }
-      if (step.kind == StepKind::kQuery) {
-        (void)world_.send_query(node, query("query-" + number, number));
-      }
+      if (world_.usable(node)) command_step(step.kind, node);
+  }
+}
+
+void Player::command_step(StepKind kind, NodeIndex node) {
+  const std::string number = std::to_string(++counter_);
+  if (kind == StepKind::kLeave) world_.leave(node);
+  if (kind == StepKind::kTags) {
+    (void)world_.set_tags(node, {{"role", "r" + number}, {"node", world_.host(node).name}});
+  }
+  if (kind == StepKind::kEvent) {
+    (void)world_.send_event(node, "event-" + number, "payload of " + number);
+  }
+  if (kind == StepKind::kQuery) (void)world_.send_query(node, query("query-" + number, number));
+}
+
+void Player::end_process_step(StepKind kind, NodeIndex node) {
+  switch (kind) {
+    case StepKind::kFlap:
+      return world_.flap(node, {});
+    case StepKind::kPause:
+      return world_.resume(node);
+    case StepKind::kBlock:
+      return world_.unblock(node);
+    case StepKind::kSlow:
+      return world_.slow_down(node, {});
+    case StepKind::kClockRate:
+      return world_.set_clock_skew(node, 0);
+    case StepKind::kDiskFull:
+      return world_.free_disk(node);
+    case StepKind::kCrash:
+    case StepKind::kHostDown:
+      if (ended(node)) world_.restart(node);
+      return;
+    default:
+      return;
   }
 }
 
 void Player::recover() {
-  world_.heal();
-  world_.change_links([&](Network& network) {
-    network.mend_all();
-    network.model() = scenario_.world.links;
-    for (NodeIndex node = 0; node < world_.size(); ++node) {
-      network.set_ingress_loss(node, 0);
-      network.set_egress_loss(node, 0);
-    }
-  });
-  for (NodeIndex node = 0; node < world_.size(); ++node) world_.resume(node);
+  world_.end_faults();
   for (const NodeIndex node : scenario_.back) {
     if (ended(node)) world_.restart(node);
   }

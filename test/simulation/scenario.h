@@ -10,46 +10,10 @@
 #include <vector>
 
 #include "test/simulation/checker.h"
+#include "test/simulation/step.h"
 #include "test/simulation/world.h"
 
 namespace starling::simulation {
-
-enum class StepKind : uint8_t {
-  kLoss,         ///< amount: chance 0..1, for all links
-  kDuplication,  ///< amount: chance
-  kReordering,   ///< amount: chance
-  kIngressLoss,  ///< nodes, amount
-  kEgressLoss,   ///< nodes, amount
-  kPartition,    ///< nodes against all others
-  kHeal,
-  kCut,           ///< from nodes[0] to nodes[1]
-  kMend,          ///< all cut links
-  kPause,         ///< nodes
-  kResume,        ///< nodes
-  kCrash,         ///< nodes; the hosts stay
-  kHostDown,      ///< nodes, silently
-  kRestart,       ///< nodes, with what their disks hold
-  kRestartMoved,  ///< the same, at a new address
-  kRestartFresh,  ///< nodes, as new members under the old names
-  kAddNode,       ///< a new member joins
-  kLeave,         ///< nodes
-  kTags,          ///< nodes get another tag
-  kEvent,         ///< from nodes[0]
-  kQuery,         ///< from nodes[0]
-};
-
-/// Steps that cannot be carried out (a crashed node cannot send) are passed over.
-struct Step {
-  Duration at{};
-  StepKind kind = StepKind::kHeal;
-  std::vector<NodeIndex> nodes;
-  double amount = 0;
-
-  /// "at 12.500s crash 3 4"
-  [[nodiscard]] std::string to_string() const;
-};
-
-[[nodiscard]] const char* step_name(StepKind kind);
 
 struct Scenario {
   std::string name;

@@ -195,7 +195,8 @@ void Streams::attempt(Connection& connection, const Event& event) {
   if (connection.sides[0].state != State::kConnecting) return;
   const NodeIndex from = connection.sides[0].node;
   const NodeIndex to = connection.sides[1].node;
-  const auto delay = to == kNoNode ? std::nullopt : network_.stream_message(from, to, 0);
+  const auto delay =
+      to == kNoNode ? std::nullopt : network_.stream_message(from, to, 0, host_.now());
   if (delay) {
     schedule(host_.now() + *delay, {.kind = Kind::kArrived, .connection = event.connection});
   } else if (host_.now() + event.backoff < connection.deadline) {
@@ -210,7 +211,7 @@ void Streams::arrived(Connection& connection, const Event& event) {
   const NodeIndex opener = connection.sides[0].node;
   const PortState port = host_.port_state(connection.to);
   if (port == PortState::kSilent) return;
-  const auto back = network_.stream_message(acceptor.node, opener, 0);
+  const auto back = network_.stream_message(acceptor.node, opener, 0, host_.now());
   if (port == PortState::kRefusing) {
     if (back) {
       schedule(host_.now() + *back, {.kind = Kind::kRefused, .connection = event.connection});
@@ -256,7 +257,8 @@ void Streams::pump(Connection& connection, const Event& event) {
       return;
     }
     const Outgoing& next = sender.outbox.front();
-    const auto delay = network_.stream_message(sender.node, receiver.node, next.bytes.size());
+    const auto delay =
+        network_.stream_message(sender.node, receiver.node, next.bytes.size(), host_.now());
     if (!delay || !host_.host_up(sender.node)) {
       Event again = event;
       again.backoff = std::min(event.backoff * 2, kRetransmitMax);

@@ -35,7 +35,8 @@ class Draw {
     return random_.sample(all, 1 + random_.below(std::max<size_t>(most, 1)));
   }
   void add(Duration at, StepKind kind, std::vector<NodeIndex> nodes = {}, double amount = 0) {
-    scenario_.steps.push_back({at, kind, std::move(nodes), amount});
+    scenario_.steps.push_back(
+        {.at = at, .kind = kind, .nodes = std::move(nodes), .amount = amount});
   }
   /// Something that starts and, `length` later at most, ends.
   void episode(StepKind begin, StepKind end, const std::vector<NodeIndex>& nodes, double amount,

@@ -36,22 +36,6 @@ const char* stop_name(StopKind kind) {
   return "?";
 }
 
-const char* fault_name(Fault kind) {
-  switch (kind) {
-    case Fault::kPause:
-      return "paused";
-    case Fault::kResume:
-      return "resumed";
-    case Fault::kPartition:
-      return "partition";
-    case Fault::kHeal:
-      return "partition healed";
-    case Fault::kLinks:
-      return "links changed";
-  }
-  return "?";
-}
-
 }  // namespace
 
 std::string describe_packet(std::string_view bytes) {

@@ -41,22 +41,32 @@ double seconds(Duration duration) {
 }
 
 TimePoint LocalClock::to_local(TimePoint global) const {
-  const int64_t t = (global - kStart).count();
-  return TimePoint(origin_ +
-                   Duration(t + t / kMillion * skew_ppm_ + t % kMillion * skew_ppm_ / kMillion));
+  const int64_t t = (global - global_).count();
+  return local_ + Duration(t + t / kMillion * skew_ppm_ + t % kMillion * skew_ppm_ / kMillion);
 }
 
 TimePoint LocalClock::to_global(TimePoint local) const {
   if (local == kNever) return kNever;
-  const int64_t elapsed = (local.time_since_epoch() - origin_).count();
-  if (elapsed <= 0) return kStart;
+  const int64_t elapsed = (local - local_).count();
+  if (elapsed <= 0) return global_;
   const int64_t rate = kMillion + skew_ppm_;
   // Off by a few nanoseconds at most, which the two loops mend.
   TimePoint global =
-      kStart + Duration(elapsed / rate * kMillion + elapsed % rate * kMillion / rate);
+      global_ + Duration(elapsed / rate * kMillion + elapsed % rate * kMillion / rate);
   while (to_local(global) < local) global += Duration(1);
-  while (global > kStart && to_local(global - Duration(1)) >= local) global -= Duration(1);
+  while (global > global_ && to_local(global - Duration(1)) >= local) global -= Duration(1);
   return global;
+}
+
+void LocalClock::set_skew(TimePoint now, int64_t skew_ppm) {
+  STARLING_ASSERT(skew_ppm > -kMillion);
+  jump(now, {});
+  skew_ppm_ = skew_ppm;
+}
+
+void LocalClock::jump(TimePoint now, Duration by) {
+  local_ = to_local(now) + by;
+  global_ = now;
 }
 
 void TraceHash::add(std::string_view bytes) {

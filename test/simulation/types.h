@@ -46,13 +46,21 @@ double seconds(Duration duration);
 class LocalClock {
  public:
   LocalClock() = default;
-  LocalClock(Duration origin, int skew_ppm) : origin_(origin), skew_ppm_(skew_ppm) {}
+  LocalClock(Duration origin, int skew_ppm) : local_(origin), skew_ppm_(skew_ppm) {}
 
+  /// `global` must not be before the last change.
   [[nodiscard]] TimePoint to_local(TimePoint global) const;
   [[nodiscard]] TimePoint to_global(TimePoint local) const;
 
+  /// From `now` (global) on the clock gains this much; > -1'000'000.
+  void set_skew(TimePoint now, int64_t skew_ppm);
+  /// Moves the clock forward at `now` (global); `by` >= 0.
+  void jump(TimePoint now, Duration by);
+  [[nodiscard]] int64_t skew_ppm() const { return skew_ppm_; }
+
  private:
-  Duration origin_{};
+  TimePoint global_ = kStart;  ///< of the last change; then it showed ...
+  TimePoint local_;
   int64_t skew_ppm_ = 0;
 };
 

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time and the network's side of the world; world_process.cc has the processes' side.
+// Time and the network's side of the world.
 #include "test/simulation/world.h"
 
 #include <algorithm>
 #include <utility>
 
 namespace starling::simulation {
-
-namespace {
-constexpr Duration kPausedRecheck = 50ms;
-/// What a queued datagram takes of a socket buffer besides its bytes (Linux: sk_buff overhead).
-constexpr size_t kDatagramOverhead = 256;
-}  // namespace
 
 World::World(const WorldOptions& options)
     : options_(options),
@@ -92,6 +86,12 @@ void World::step(const Event& event) {
     case Kind::kSweep:
       sweep(event.node, event.handle);
       break;
+    case Kind::kWork:
+      work(event.node, event.handle);
+      break;
+    case Kind::kFlap:
+      flap_due(event.node, event.handle);
+      break;
   }
 }
 
@@ -106,61 +106,13 @@ void World::send_datagram(NodeIndex node, membership::SendDatagram& datagram) {
     ++statistics_.datagrams_lost;
     return;
   }
-  const Network::Arrivals arrivals = network_.datagram(node, to);
+  const Network::Arrivals arrivals = network_.datagram(node, to, datagram.bytes.size(), now_);
   if (arrivals.count == 0) ++statistics_.datagrams_lost;
   for (size_t i = 0; i < arrivals.count; ++i) {
     std::string bytes = i + 1 == arrivals.count ? std::move(datagram.bytes) : datagram.bytes;
     schedule(now_ + arrivals.delay[i], Kind::kDatagram, to,
              datagrams_.put({hosts_[node]->address, datagram.to, std::move(bytes)}));
   }
-}
-
-void World::datagram_arrives(NodeIndex node, Datagram datagram) {
-  Host& host = *hosts_[node];
-  const PortState port = port_state(datagram.to);
-  if (port == PortState::kSilent) return;
-  if (port == PortState::kRefusing) {
-    const NodeIndex sender = index_of(datagram.from);
-    if (!options_.refusals || sender >= hosts_.size()) return;
-    const Network::Arrivals back = network_.datagram(node, sender);
-    if (back.count == 0) return;
-    datagram.bytes.clear();
-    schedule(now_ + back.delay[0], Kind::kRefused, sender, datagrams_.put(std::move(datagram)));
-    return;
-  }
-  if (!host.paused) {
-    feed_datagram(host, node, datagram.from, datagram.bytes);
-    settle(node);
-    return;
-  }
-  const size_t size = datagram.bytes.size() + kDatagramOverhead;
-  if (host.waiting_bytes + size > options_.socket_buffer) {
-    ++statistics_.datagrams_overflowed;
-    return;
-  }
-  host.waiting_bytes += size;
-  host.waiting_datagrams.push_back({datagram.from, std::move(datagram.bytes), false});
-}
-
-void World::refusal_arrives(NodeIndex node, const Address& peer) {
-  Host& host = *hosts_[node];
-  if (!host.process) return;
-  if (host.paused) {
-    if (host.waiting_bytes + kDatagramOverhead > options_.socket_buffer) return;
-    host.waiting_bytes += kDatagramOverhead;
-    host.waiting_datagrams.push_back({peer, {}, true});
-    return;
-  }
-  hash_.add(uint64_t{node} << 8 | 0xee);
-  host.process->datagram_refused(local(host), peer);
-  settle(node);
-}
-
-void World::feed_datagram(Host& host, NodeIndex node, const Address& from, std::string_view bytes) {
-  ++statistics_.datagrams_delivered;
-  hash_.add(uint64_t{node} << 40 ^ static_cast<uint64_t>(now_.time_since_epoch().count()));
-  for (Observer* observer : observers_) observer->datagram_received(node, from, bytes);
-  host.process->receive_datagram(local(host), from, bytes);
 }
 
 // --- streams ---
@@ -180,108 +132,10 @@ bool World::host_up(NodeIndex node) const {
   return node < hosts_.size() && hosts_[node]->up;
 }
 bool World::paused(NodeIndex node) const {
-  return hosts_[node]->paused;
+  return hosts_[node]->paused || hosts_[node]->blocked;
 }
 Duration World::stream_timeout(NodeIndex node) const {
   return hosts_[node]->options.stream_timeout;
-}
-
-void World::deliver_stream(NodeIndex node, StreamInput input) {
-  Host& host = *hosts_[node];
-  if (!host.process) return;
-  if (host.paused) {
-    host.waiting_streams.push_back(std::move(input));
-    return;
-  }
-  feed_stream(host, input);
-  settle(node);
-}
-
-void World::feed_stream(Host& host, const StreamInput& input) {
-  hash_.add(input.stream ^ (static_cast<uint64_t>(input.kind) << 56));
-  hash_.add(static_cast<uint64_t>(now_.time_since_epoch().count()));
-  const TimePoint time = local(host);
-  switch (input.kind) {
-    case StreamInput::Kind::kOpened:
-      host.process->stream_opened(time, input.stream);
-      break;
-    case StreamInput::Kind::kAccepted:
-      host.process->stream_accepted(time, input.stream, input.from);
-      break;
-    case StreamInput::Kind::kMessage:
-      host.process->receive_stream(time, input.stream, input.bytes);
-      break;
-    case StreamInput::Kind::kClosed:
-      host.process->stream_closed(time, input.stream, input.end);
-      break;
-  }
-}
-
-// --- timers ---
-
-void World::arm(NodeIndex node) {
-  Host& host = *hosts_[node];
-  const TimePoint deadline = host.process->next_deadline();
-  if (deadline == kNever) return;
-  TimePoint due = std::max(host.clock.to_global(deadline), now_);
-  if (due >= host.armed) return;  // the event that is on its way will look again
-  if (options_.timer_lateness > Duration::zero()) {
-    due += Duration(
-        static_cast<int64_t>(random_.below(static_cast<size_t>(options_.timer_lateness.count()))));
-    if (due >= host.armed) return;
-  }
-  host.armed = due;
-  schedule(due, Kind::kTimer, node, host.boot);
-}
-
-void World::timer_fires(NodeIndex node, uint32_t boot) {
-  Host& host = *hosts_[node];
-  if (!host.process || host.boot != boot || host.armed != now_) return;
-  host.armed = kNever;
-  if (host.paused) return;  // resume looks at the timer
-  if (host.process->next_deadline() <= local(host)) {
-    ++statistics_.timers;
-    host.process->advance(local(host));
-  }
-  settle(node);
-}
-
-void World::answer_due(NodeIndex node, PendingAnswer answer) {
-  Host& host = *hosts_[node];
-  if (host.node == nullptr || host.boot != answer.boot) return;
-  if (host.paused) {
-    schedule(now_ + kPausedRecheck, Kind::kAnswer, node, answers_.put(std::move(answer)));
-    return;
-  }
-  // Refused when the deadline has passed meanwhile: nothing to do about it.
-  (void)host.node->answer_query(local(host), answer.query, std::move(answer.answer));
-  settle(node);
-}
-
-void World::sweep(NodeIndex node, uint32_t boot) {
-  Host& host = *hosts_[node];
-  if (!host.process || host.boot != boot) return;
-  schedule(now_ + options_.sweep_interval, Kind::kSweep, node, boot);
-  if (host.paused) return;
-  if (host.node != nullptr) host.disk.save_clocks(host.node->clocks());
-  for (Observer* observer : observers_) observer->sweep(node);
-}
-
-// --- faults of the network ---
-
-void World::partition(const std::vector<std::vector<NodeIndex>>& groups) {
-  network_.partition(groups);
-  for (Observer* observer : observers_) observer->fault(Fault::kPartition, kNoNode);
-}
-
-void World::heal() {
-  network_.heal();
-  for (Observer* observer : observers_) observer->fault(Fault::kHeal, kNoNode);
-}
-
-void World::change_links(const std::function<void(Network&)>& change) {
-  change(network_);
-  for (Observer* observer : observers_) observer->fault(Fault::kLinks, kNoNode);
 }
 
 }  // namespace starling::simulation

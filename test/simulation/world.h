@@ -34,7 +34,11 @@ struct WorldOptions {
   membership::Options node = membership::Options::lan();
   /// A host whose process is dead answers datagrams with "port unreachable".
   bool refusals = true;
-  /// Bytes of datagrams that wait for a paused process (Linux: net.core.rmem_default).
+  /// One host tells another of a closed port this often on average (Linux: icmp_ratelimit), after
+  /// six at once. Zero: every time.
+  Duration refusal_interval = 1s;
+  /// Bytes of datagrams that wait for a process which does not take them (Linux:
+  /// net.core.rmem_default), and of those that a blocked one wants to send.
   size_t socket_buffer = 212'992;
   /// Timers fire late by up to this much.
   Duration timer_lateness = 200us;
@@ -80,20 +84,43 @@ struct Host {
   TimePoint started;
   TimePoint joined = kNever;  ///< first contact with others since the last start without state
   bool up = true;             ///< the host, not the process
-  bool paused = false;
+  bool paused = false;        ///< stopped: nothing runs
+  bool blocked = false;       ///< takes and sends nothing, but its timers run
+  bool disk_full = false;     ///< nothing more is kept
+  Duration input_cost{};      ///< processor time that one input or timer takes
   bool leaving = false;
   bool left = false;          ///< the last process ended by leaving
   bool join_pending = false;  ///< an attempt to join will be repeated
 
   TimePoint armed = kNever;  ///< when the process' timer event is due
+
+  /// What has arrived and was not taken yet.
   struct Waiting {
+    enum class Kind : uint8_t { kDatagram, kRefused, kStream };
+    Kind kind = Kind::kDatagram;
     Address from;
     std::string bytes;
-    bool refused = false;
+    StreamInput stream;
   };
-  std::deque<Waiting> waiting_datagrams;  ///< while paused
-  std::deque<StreamInput> waiting_streams;
-  size_t waiting_bytes = 0;
+  std::deque<Waiting> waiting;
+  size_t waiting_bytes = 0;  ///< of datagrams
+  bool working = false;      ///< the next input or timer is being worked on
+  bool timer_next = false;   ///< that is the timer
+  unsigned inputs_in_row = 0;
+  std::vector<membership::Action> held;  ///< what a blocked process wants to send
+  size_t held_bytes = 0;                 ///< of datagrams
+
+  /// What to start when the disk has room again.
+  enum class Wanted : uint8_t { kNothing, kWithState, kFresh };
+  Wanted wanted = Wanted::kNothing;
+
+  Duration flap_period{};
+  uint32_t flaps = 0;  ///< changes when the flapping begins or ends
+
+  /// Takes what arrives at once.
+  [[nodiscard]] bool prompt() const {
+    return !paused && !blocked && input_cost == Duration::zero() && waiting.empty();
+  }
 };
 
 /// Counts over the whole run.
@@ -139,24 +166,55 @@ class World : private StreamHost {
   void join(NodeIndex node, std::vector<NodeIndex> seeds, bool replay = false);
   /// kCrash, or kHostDown for silence.
   void crash(NodeIndex node, StopKind kind = StopKind::kCrash);
-  /// The same member again: same id, higher epoch, what its disk holds.
+  /// The same member again: same id, higher epoch, what its disk holds. While the disk is full no
+  /// process starts, since none could keep its epoch: it does when there is room.
   void restart(NodeIndex node);
   /// As restart, at a new address.
   void restart_moved(NodeIndex node);
   /// A new id on an empty disk, which joins through `seeds`.
   void restart_fresh(NodeIndex node, std::vector<NodeIndex> seeds);
+
+  // --- faults of a process and its host ---
   /// Freezes the process (SIGSTOP): inputs wait in bounded buffers, timers do not fire.
   void pause(NodeIndex node);
   void resume(NodeIndex node);
+  /// Blocks the process at every send and after every receive, while its timers run (Lifeguard,
+  /// arXiv 1707.00788, section V): what arrives waits in the bounded socket buffer, what it wants
+  /// to send goes out when the block ends.
+  void block(NodeIndex node);
+  void unblock(NodeIndex node);
+  /// A slow processor: each input and each timer takes `cost` (>= 0) before it has an effect.
+  /// Inputs wait in bounded buffers; a timer comes after them, but at least once in 512 inputs.
+  void slow_down(NodeIndex node, Duration cost);
+  /// The clock of a running process gains this from now on; > -1'000'000. It starts anew with the
+  /// process.
+  void set_clock_skew(NodeIndex node, int64_t skew_ppm);
+  /// The clock of a running process moves forward: monotonic clocks never go back.
+  void jump_clock(NodeIndex node, Duration by);
+  /// What the process asks to keep is refused, and it goes on without (as the daemon does).
+  void fill_disk(NodeIndex node);
+  void free_disk(NodeIndex node);
 
   // --- network faults; prefer these to network(), since observers are told ---
   void partition(const std::vector<std::vector<NodeIndex>>& groups);
+  /// All zones apart.
+  void partition_zones();
+  /// One zone against the others.
+  void partition_zone(unsigned zone);
   void heal();
-  /// Changes the links by `change` (loss, cuts, ...).
-  void change_links(const std::function<void(Network&)>& change);
+  /// Changes the links by `change` (loss, cuts, ...); of one host only, if it is named.
+  void change_links(const std::function<void(Network&)>& change, NodeIndex node = kNoNode);
+  /// Takes the host's links down and up again, each for half a `period`; zero ends it.
+  void flap(NodeIndex node, Duration period);
+  /// The host's links stop one after the other and come back in another order, all within `length`.
+  void clog(NodeIndex node, Duration length);
   [[nodiscard]] const Network& network() const { return network_; }
 
-  // --- commands; the process must be running and not paused ---
+  /// Ends all faults of hosts and network, and sets the links to WorldOptions::links. What has
+  /// ended stays so, unless it waits for its disk.
+  void end_faults();
+
+  // --- commands; the process must be usable ---
   // What only the production node knows is refused (kInvalid) by other processes.
   /// The process stops by itself when its leave is done.
   void leave(NodeIndex node);
@@ -175,7 +233,7 @@ class World : private StreamHost {
   /// The process, which must be running.
   [[nodiscard]] const Process& process(NodeIndex node) const;
   [[nodiscard]] bool running(NodeIndex node) const { return hosts_[node]->process != nullptr; }
-  /// Running, not paused, not leaving.
+  /// Running, not paused or blocked, not leaving.
   [[nodiscard]] bool usable(NodeIndex node) const;
   /// All usable ones, in order.
   [[nodiscard]] std::vector<NodeIndex> usable_nodes() const;
@@ -195,7 +253,9 @@ class World : private StreamHost {
     kAnswer,
     kJoinRetry,
     kTimer,
-    kSweep
+    kSweep,
+    kWork,
+    kFlap,
   };
   struct Event {
     TimePoint at;
@@ -227,13 +287,23 @@ class World : private StreamHost {
   void schedule(TimePoint at, Kind kind, NodeIndex node, uint32_t handle);
   void step(const Event& event);
   void datagram_arrives(NodeIndex node, Datagram datagram);
+  void refuse(NodeIndex node, Datagram datagram);
   void refusal_arrives(NodeIndex node, const Address& peer);
+  void enqueue(NodeIndex node, Host::Waiting input);
+  void feed(Host& host, NodeIndex node, const Host::Waiting& input);
+  /// The process may take what waits: after a pause, a block, or the work on one input.
+  void wake(NodeIndex node);
+  void work(NodeIndex node, uint32_t boot);
+  void start_work(NodeIndex node);
+  void flap_due(NodeIndex node, uint32_t flaps);
+  void tell(Fault fault, NodeIndex node);
   void timer_fires(NodeIndex node, uint32_t boot);
   void answer_due(NodeIndex node, PendingAnswer answer);
   void sweep(NodeIndex node, uint32_t boot);
   void retry_join(NodeIndex node, uint32_t boot);
 
   void start_process(NodeIndex node, bool with_state);
+  void start_fresh(NodeIndex node);
   void stop_process(NodeIndex node, StopKind kind);
   void new_identity(NodeIndex node);
   void feed_datagram(Host& host, NodeIndex node, const Address& from, std::string_view bytes);
@@ -242,6 +312,8 @@ class World : private StreamHost {
   void settle(NodeIndex node);
   void arm(NodeIndex node);
   void carry_out(NodeIndex node, membership::Action& action);
+  /// False when the action was held back or dropped, since the process is blocked.
+  bool may_send(Host& host, membership::Action& action);
   void send_datagram(NodeIndex node, membership::SendDatagram& datagram);
   void query_arrived(NodeIndex node, const membership::QueryArrived& query);
   void hash_action(NodeIndex node, const membership::Action& action);
@@ -263,6 +335,9 @@ class World : private StreamHost {
   Slab<Datagram> datagrams_;
   Slab<PendingAnswer> answers_;
   Slab<std::function<void()>> commands_;
+  /// When one host may next tell another of a closed port: (host, peer).
+  std::map<std::pair<NodeIndex, NodeIndex>, TimePoint> refusals_;
+  uint32_t clogs_ = 0;  ///< rises when all clogging is ended
 };
 
 }  // namespace starling::simulation

@@ -72,7 +72,10 @@ void World::start_process(NodeIndex node, bool with_state) {
   host.address = address_of(node, host.moves);
   host.started = now_;
   host.up = true;
-  host.paused = host.leaving = host.left = host.join_pending = false;
+  host.paused = host.blocked = host.leaving = host.left = host.join_pending = false;
+  host.working = host.timer_next = false;
+  host.input_cost = {};
+  host.wanted = Host::Wanted::kNothing;
   host.armed = kNever;
   const int skew_range = 2 * options_.clock_skew_ppm + 1;
   host.clock = LocalClock(
@@ -99,10 +102,10 @@ void World::stop_process(NodeIndex node, StopKind kind) {
   host.left = kind == StopKind::kLeft;
   host.process.reset();
   host.node = nullptr;
-  host.paused = false;
-  host.waiting_datagrams.clear();
-  host.waiting_streams.clear();
-  host.waiting_bytes = 0;
+  host.paused = host.blocked = false;
+  host.waiting.clear();
+  host.held.clear();
+  host.waiting_bytes = host.held_bytes = 0;
   host.armed = kNever;
   streams_.process_died(node, host.up);
   hash_.add(uint64_t{node} << 8 | static_cast<uint64_t>(kind));
@@ -114,7 +117,12 @@ void World::crash(NodeIndex node, StopKind kind) {
 
 void World::restart(NodeIndex node) {
   stop_process(node, StopKind::kCrash);
-  start_process(node, true);
+  Host& host = *hosts_[node];
+  if (host.disk_full) {
+    host.wanted = Host::Wanted::kWithState;
+  } else {
+    start_process(node, true);
+  }
 }
 
 void World::restart_moved(NodeIndex node) {
@@ -124,44 +132,19 @@ void World::restart_moved(NodeIndex node) {
 
 void World::restart_fresh(NodeIndex node, std::vector<NodeIndex> seeds) {
   stop_process(node, StopKind::kCrash);
+  Host& host = *hosts_[node];
+  host.seeds = std::move(seeds);
+  if (host.disk_full) {
+    host.wanted = Host::Wanted::kFresh;
+  } else {
+    start_fresh(node);
+  }
+}
+
+void World::start_fresh(NodeIndex node) {
   new_identity(node);
   start_process(node, false);
-  join(node, std::move(seeds));
-}
-
-void World::pause(NodeIndex node) {
-  Host& host = *hosts_[node];
-  if (!host.process || host.paused) return;
-  host.paused = true;
-  hash_.add(uint64_t{node} << 8 | 0xaa);
-  for (Observer* observer : observers_) observer->fault(Fault::kPause, node);
-}
-
-void World::resume(NodeIndex node) {
-  Host& host = *hosts_[node];
-  if (!host.process || !host.paused) return;
-  host.paused = false;
-  host.waiting_bytes = 0;
-  hash_.add(uint64_t{node} << 8 | 0xab);
-  for (Observer* observer : observers_) observer->fault(Fault::kResume, node);
-  // As a daemon does: all that waits in the sockets comes before any timer.
-  for (const Host::Waiting& waiting : std::exchange(host.waiting_datagrams, {})) {
-    if (!host.process) return;
-    if (waiting.refused) {
-      host.process->datagram_refused(local(host), waiting.from);
-    } else {
-      feed_datagram(host, node, waiting.from, waiting.bytes);
-    }
-    settle(node);
-  }
-  for (const StreamInput& input : std::exchange(host.waiting_streams, {})) {
-    if (!host.process) return;
-    feed_stream(host, input);
-    settle(node);
-  }
-  if (!host.process) return;
-  host.process->advance(local(host));
-  settle(node);
+  join(node, hosts_[node]->seeds);
 }
 
 // --- commands ---
@@ -185,7 +168,7 @@ void World::retry_join(NodeIndex node, uint32_t boot) {
   if (!host.process || host.boot != boot) return;
   host.join_pending = false;
   if (host.joined != kNever || host.leaving) return;
-  if (host.paused) {
+  if (host.paused || host.blocked) {
     host.join_pending = true;
     schedule(now_ + options_.join_retry, Kind::kJoinRetry, node, boot);
     return;
@@ -268,7 +251,7 @@ const Process& World::process(NodeIndex node) const {
 
 bool World::usable(NodeIndex node) const {
   const Host& host = *hosts_[node];
-  return host.process && !host.paused && !host.leaving;
+  return host.process && !host.paused && !host.blocked && !host.leaving;
 }
 
 std::vector<NodeIndex> World::usable_nodes() const {
@@ -291,12 +274,12 @@ void World::settle(NodeIndex node) {
     for (membership::Action& action : actions) {
       hash_action(node, action);
       for (Observer* observer : observers_) observer->action(node, action);
-      host.disk.apply(action);
+      if (!host.disk_full) host.disk.apply(action);
       keep = keep || std::holds_alternative<membership::UserEventArrived>(action) ||
              std::holds_alternative<membership::QueryArrived>(action) ||
              std::holds_alternative<membership::MemberEvent>(action);
       done = done || std::holds_alternative<membership::LeaveDone>(action);
-      carry_out(node, action);
+      if (!host.blocked || may_send(host, action)) carry_out(node, action);
     }
     if (done) {
       stop_process(node, StopKind::kLeft);
@@ -304,8 +287,26 @@ void World::settle(NodeIndex node) {
     }
     STARLING_ASSERT(host.process && host.boot == boot);
   }
-  if (keep && host.node != nullptr) host.disk.save_clocks(host.node->clocks());
+  if (keep && host.node != nullptr && !host.disk_full) host.disk.save_clocks(host.node->clocks());
   arm(node);
+}
+
+bool World::may_send(Host& host, membership::Action& action) {
+  const auto* datagram = std::get_if<membership::SendDatagram>(&action);
+  const bool sends = datagram != nullptr ||
+                     std::holds_alternative<membership::OpenStream>(action) ||
+                     std::holds_alternative<membership::SendStream>(action) ||
+                     std::holds_alternative<membership::CloseStream>(action);
+  if (!sends) return true;
+  if (datagram != nullptr) {
+    if (host.held_bytes + datagram->bytes.size() > options_.socket_buffer) {
+      ++statistics_.datagrams_overflowed;
+      return false;
+    }
+    host.held_bytes += datagram->bytes.size();
+  }
+  host.held.push_back(std::move(action));
+  return false;
 }
 
 void World::carry_out(NodeIndex node, membership::Action& action) {
