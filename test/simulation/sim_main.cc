@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "test/simulation/experiments/table_command.h"
 #include "test/simulation/swarm.h"
 #include "test/simulation/trace_printer.h"
 
@@ -130,7 +131,9 @@ int run(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(3, 5000));
   }
+  const TableCommand table(app);
   CLI11_PARSE(app, argc, argv);
+  if (table.parsed()) return table.run();
   return swarm->parsed() ? run_swarm(range, options) : run_one(seed, options, traced, node, all);
 }
 

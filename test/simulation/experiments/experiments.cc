@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/simulation/experiments/experiments.h"
+
+namespace starling::simulation {
+
+const std::vector<Experiment>& experiments() {
+  static const std::vector<Experiment> all = {
+      {"detection", "how long a death stays unknown, silent or on a live host", run_detection},
+      {"rapid", "one member in a hundred has a bad network (Rapid, ATC 2018)", run_rapid},
+  };
+  return all;
+}
+
+}  // namespace starling::simulation
