@@ -37,7 +37,6 @@ enum class PlantedBug : uint8_t {
   // --- gossip: records, events, queries ---
   kPiggybackWithoutBudget,  ///< records are added whether they fit or not
   kTreeForgetsRange,        ///< the first part of a range gets no child
-  kRetryForEver,            ///< tries of one hop are not counted
   kLeaveTimerArmed,         ///< a timer that has fired is left in the past
   kForgetDedupe,            ///< an event that is had is delivered again
   kForgetToSaveProgress,    ///< after a restart, events are news again

@@ -143,7 +143,6 @@ void BroadcastTree::retry(uint32_t id) {
   const auto found = hops_.find(id);
   if (found == hops_.end()) return;
   Hop& hop = found->second;
-  if (planted(PlantedBug::kRetryForEver)) hop.tries = 1;
   const Entry* child = table_.find(hop.child);
   const bool gone = child == nullptr || !child->up();
   if (hop.tries >= kTries || (gone && hop.range.begin >= hop.range.end)) {

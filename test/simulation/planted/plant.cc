@@ -75,8 +75,6 @@ const char* planted_bug_name(PlantedBug bug) {
       return "piggyback-without-budget";
     case PlantedBug::kTreeForgetsRange:
       return "tree-forgets-range";
-    case PlantedBug::kRetryForEver:
-      return "retry-for-ever";
     case PlantedBug::kLeaveTimerArmed:
       return "leave-timer-armed";
     case PlantedBug::kForgetDedupe:

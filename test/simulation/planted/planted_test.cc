@@ -287,6 +287,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kSuspectWithoutTime, "accuracy", short_pauses},
       {PlantedBug::kRefuteWithoutRaising, "accuracy", short_pauses},
       {PlantedBug::kIgnoreAccusations, "accuracy", short_pauses},
+      {PlantedBug::kBelieveFailedAtOnce, "accuracy", halves},
       {PlantedBug::kObeyForceLeave, "self-alive", left_by_others},
       {PlantedBug::kAcceptOlderAlive, "incarnation-monotone", many_tags},
       {PlantedBug::kAliveBeatsFailed, "incarnation-monotone", halves},
@@ -346,6 +347,14 @@ TEST_CASE("no invariant is without a planted bug") {
     INFO(name);
     CHECK(std::any_of(cases().begin(), cases().end(),
                       [&](const Case& row) { return row.invariant == name; }));
+  }
+}
+
+TEST_CASE("no planted bug is without an invariant") {
+  for (const PlantedBug bug : planted_bugs()) {
+    INFO(planted_bug_name(bug));
+    CHECK(std::any_of(cases().begin(), cases().end(),
+                      [&](const Case& row) { return row.bug == bug; }));
   }
 }
 
