@@ -72,6 +72,11 @@ struct Wire {
   TimePoint free;            ///< when all that waits to leave has left
 };
 
+/// Which zone a host is in, 0 .. zones - 1, in a network made with `seed`.
+[[nodiscard]] inline unsigned zone_of(NodeIndex node, unsigned zones, uint64_t seed) {
+  return static_cast<unsigned>(mix64(seed ^ node) % zones);
+}
+
 class Network {
  public:
   Network(const LinkModel& model, uint64_t seed);
@@ -80,7 +85,7 @@ class Network {
   LinkModel& model() { return model_; }
   [[nodiscard]] const LinkModel& model() const { return model_; }
   [[nodiscard]] unsigned zone(NodeIndex node) const {
-    return model_.zones > 1 ? static_cast<unsigned>(mix64(seed_ ^ node) % model_.zones) : 0;
+    return zone_of(node, model_.zones, seed_);
   }
 
   // --- faults ---
