@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command line of starling-sim: the one file of the simulator that knows CLI11, and where its
-// exceptions end.
+// The command line of starling-sim: the one file of the tool that knows CLI11, and where its
+// exceptions end. (The command `table` brings its own options, see experiments/.)
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <string>
 #include <thread>
 
+#include "test/simulation/experiments/table_command.h"
 #include "test/simulation/tool/commands.h"
 #include "test/simulation/tool/text.h"
 
@@ -117,7 +118,10 @@ int run_command_line(int argc, char** argv) {
 
   CLI::App* list = app.add_subcommand("list", "say what scenarios can be made of");
 
+  const TableCommand table(app);
+
   CLI11_PARSE(app, argc, argv);
+  if (table.parsed()) return table.run();
   if (run_trace->count() + replay_trace->count() > 0) arguments.play.trace = arguments.trace;
   if (arguments.play.packets && !arguments.play.trace) {
     std::fprintf(stderr, "starling-sim: --packets needs --trace MEMBER\n");

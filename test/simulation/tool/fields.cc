@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/simulation/tool/fields.h"
 
+#include <algorithm>
+#include <array>
 #include <climits>
 #include <type_traits>
 
@@ -14,6 +16,7 @@ constexpr Field<LinkModel> kLinkFields[] = {
     {"latency-min", &LinkModel::latency_min},
     {"latency-spread", &LinkModel::latency_spread},
     {"jitter", &LinkModel::jitter},
+    {"jitter-shape", &LinkModel::jitter_shape},
     {"zones", &LinkModel::zones},
     {"zone-latency-min", &LinkModel::zone_latency_min},
     {"zone-latency-max", &LinkModel::zone_latency_max},
@@ -21,11 +24,16 @@ constexpr Field<LinkModel> kLinkFields[] = {
     {"duplication", &LinkModel::duplication},
     {"reordering", &LinkModel::reordering},
     {"reorder-delay", &LinkModel::reorder_delay},
+    {"spikes", &LinkModel::spikes},
+    {"spike-delay", &LinkModel::spike_delay},
+    {"extra-latency", &LinkModel::extra_latency},
     {"bandwidth", &LinkModel::bandwidth, true},
+    {"egress-queue", &LinkModel::egress_queue},
 };
 
 constexpr Field<WorldOptions> kHostFields[] = {
     {"refusals", &WorldOptions::refusals},
+    {"refusal-interval", &WorldOptions::refusal_interval},
     {"socket-buffer", &WorldOptions::socket_buffer},
     {"timer-lateness", &WorldOptions::timer_lateness},
     {"clock-skew-ppm", &WorldOptions::clock_skew_ppm},
@@ -91,6 +99,10 @@ constexpr Field<Scenario> kBoundFields[] = {
     {"liveness-bound", &Scenario::liveness_bound},
 };
 
+/// In the order of JitterShape.
+constexpr std::array<std::string_view, 4> kShapes = {"constant", "uniform", "exponential",
+                                                     "lognormal"};
+
 template <typename T>
 std::string set_value(std::string_view text, bool bytes, T& value) {
   if constexpr (std::is_same_v<T, Duration>) {
@@ -104,6 +116,10 @@ std::string set_value(std::string_view text, bool bytes, T& value) {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (text != "true" && text != "false") return "true or false";
     value = text == "true";
+  } else if constexpr (std::is_same_v<T, JitterShape>) {
+    const auto found = std::find(kShapes.begin(), kShapes.end(), text);
+    if (found == kShapes.end()) return "constant, uniform, exponential or lognormal";
+    value = static_cast<JitterShape>(found - kShapes.begin());
   } else if constexpr (std::is_same_v<T, int>) {
     const auto number = parse_count(text);
     if (!number || *number > 500'000) return "parts per million, such as 200";
@@ -124,6 +140,8 @@ std::string write_value(bool bytes, T value) {
     return bytes ? format("%.0f", value) : write_share(value);
   } else if constexpr (std::is_same_v<T, bool>) {
     return value ? "true" : "false";
+  } else if constexpr (std::is_same_v<T, JitterShape>) {
+    return std::string(kShapes[static_cast<size_t>(value)]);
   } else {
     return std::to_string(value);
   }

@@ -17,7 +17,9 @@ namespace starling::simulation {
 template <typename T>
 struct Field {
   const char* name;
-  std::variant<Duration T::*, double T::*, unsigned T::*, size_t T::*, int T::*, bool T::*> member;
+  std::variant<Duration T::*, double T::*, unsigned T::*, size_t T::*, int T::*, bool T::*,
+               JitterShape T::*>
+      member;
   bool bytes = false;
 };
 

@@ -113,22 +113,10 @@ int replay_seed(uint64_t seed, const SwarmOptions& swarm, const PlayOptions& opt
 }
 
 int list_steps() {
-  std::printf("Steps of a scenario, each with 'at:' and, if wanted, 'every:' and 'until:'\n\n");
-  for (const StepWords& words : step_words()) {
-    std::string form = step_name(words.kind) + std::string(":");
-    if (words.value == StepValue::kMembers) form += " MEMBERS";
-    if (words.value == StepValue::kLink) form += " [A, B]";
-    if (words.value == StepValue::kShare) form += " SHARE";
-    if (words.value == StepValue::kCount) form += " COUNT";
-    if (words.members) form += ", members:";
-    std::printf("  %-32s %s\n", form.c_str(), words.explanation);
-    if (words.end) {
-      std::printf("  %-32s %s\n", "",
-                  *words.end == words.kind ? "  with 'for: TIME' it ends by itself"
-                                           : (std::string("  with 'for: TIME' a '") +
-                                              step_name(*words.end) + "' follows")
-                                                 .c_str());
-    }
+  std::printf(
+      "Steps of a scenario, each with 'at: TIME' and, if wanted, 'every:' and 'until:'\n\n");
+  for (const StepInfo& info : step_infos()) {
+    std::printf("  %-58s %s\n", step_form(info).c_str(), std::string(info.help).c_str());
   }
   std::printf(
       "\n'stagger: TIME' does a step to one member after the other.\n"

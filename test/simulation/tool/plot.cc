@@ -217,10 +217,10 @@ double Picture::faults(double y) {
     const double x = kLeft + share_of_time(seconds(episode.begin)) * kPlotWidth;
     const double width =
         std::max(3.0, share_of_time(seconds(episode.end - episode.begin)) * kPlotWidth);
-    const char* style =
-        episode.kind == StepKind::kCrash || episode.kind == StepKind::kHostDown  ? "gone"
-        : episode.kind == StepKind::kPartition || episode.kind == StepKind::kCut ? "route"
-                                                                                 : "fault";
+    const char* style = episode.kind == StepKind::kCrash || episode.kind == StepKind::kHostDown
+                            ? "gone"
+                        : separates(episode.kind) ? "route"
+                                                  : "fault";
     const double lane_top = top + kLane * static_cast<double>(lane.lane);
     svg_.box(x, lane_top, width, kLane - 4, style, 3);
     if (!lane.labelled) continue;

@@ -23,11 +23,6 @@ bool at(const std::vector<bool>& values, size_t index) {
   return index < values.size() && values[index];
 }
 
-/// Everything that a fault of this kind disturbs is named in it.
-bool aims(StepKind kind) {
-  return kind != StepKind::kPartition && kind != StepKind::kCut;
-}
-
 }  // namespace
 
 std::optional<Duration> Spread::reached(double share) const {
@@ -141,25 +136,37 @@ std::vector<NodeIndex> Recorder::watchers(NodeIndex subject) const {
   return nodes;
 }
 
-bool Recorder::aimed_at(const Episode& episode, NodeIndex node) const {
+bool Recorder::active(const Episode& episode) const {
   const Duration now = record_.begin == kNever ? Duration::min() : world_.now() - record_.begin;
-  return now >= episode.begin && now <= episode.end + kAftermath &&
+  return now >= episode.begin && now <= episode.end + kAftermath;
+}
+
+bool Recorder::aimed_at(const Episode& episode, NodeIndex node) const {
+  return active(episode) &&
          std::find(episode.nodes.begin(), episode.nodes.end(), node) != episode.nodes.end();
+}
+
+bool Recorder::apart(const Episode& episode, NodeIndex a, NodeIndex b) const {
+  switch (episode.kind) {
+    case StepKind::kPartition:
+    case StepKind::kPartitionZone:
+      return aimed_at(episode, a) != aimed_at(episode, b);
+    case StepKind::kPartitionZones:
+      return active(episode) && world_.network().zone(a) != world_.network().zone(b);
+    case StepKind::kCut:
+    case StepKind::kLinkLoss:
+      return aimed_at(episode, a) && aimed_at(episode, b);
+    default:
+      return separates(episode.kind) && (aimed_at(episode, a) || aimed_at(episode, b));
+  }
 }
 
 Cause Recorder::cause(NodeIndex observer, NodeIndex subject) const {
   for (const Episode& episode : record_.episodes) {
-    if (episode.kind == StepKind::kPartition &&
-        aimed_at(episode, observer) != aimed_at(episode, subject)) {
-      return Cause::kCutOff;
-    }
-    if (episode.kind == StepKind::kCut && aimed_at(episode, observer) &&
-        aimed_at(episode, subject)) {
-      return Cause::kCutOff;
-    }
+    if (apart(episode, observer, subject)) return Cause::kCutOff;
   }
   for (const Episode& episode : record_.episodes) {
-    if (aims(episode.kind) && aimed_at(episode, subject)) return Cause::kDisturbed;
+    if (!separates(episode.kind) && aimed_at(episode, subject)) return Cause::kDisturbed;
   }
   return Cause::kHealthy;
 }

@@ -127,6 +127,9 @@ class Recorder : public Observer {
   void noticed(NodeIndex observer, NodeIndex subject);
   void show(NodeIndex observer, NodeIndex subject, bool failed);
   [[nodiscard]] Cause cause(NodeIndex observer, NodeIndex subject) const;
+  /// It lasts, or has ended lately.
+  [[nodiscard]] bool active(const Episode& episode) const;
+  [[nodiscard]] bool apart(const Episode& episode, NodeIndex a, NodeIndex b) const;
   [[nodiscard]] bool aimed_at(const Episode& episode, NodeIndex node) const;
   void sent(NodeIndex node, size_t bytes, bool datagram);
   [[nodiscard]] std::vector<NodeIndex> watchers(NodeIndex subject) const;

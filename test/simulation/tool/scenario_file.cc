@@ -90,8 +90,8 @@ class Reader {
   [[nodiscard]] Duration last_moment(const Plan& plan) const;
   void expand(const Plan& plan);
   void emit(const Plan& plan, Duration at);
-  void emit_one(const Plan& plan, Step step);
-  [[nodiscard]] double normal_amount(StepKind kind) const;
+  void emit_one(const Plan& plan, const Step& step);
+  [[nodiscard]] double amount(const Plan& plan) const;
 
   /// Members that a selection names, in the order in which it names them.
   std::vector<NodeIndex> members(const YAML::Node& node);
@@ -335,7 +335,7 @@ Reader::Plan Reader::plan(const YAML::Node& map) const {
   plan.where = map;
   bool found = false;
   for (const auto& entry : map) {
-    const auto kind = step_named(entry.first.Scalar());
+    const auto kind = step_kind(entry.first.Scalar());
     if (!kind) continue;
     if (found) {
       refuse(entry.first, "a second thing to do in one step; write '" + entry.first.Scalar() +
@@ -346,8 +346,8 @@ Reader::Plan Reader::plan(const YAML::Node& map) const {
     plan.value = entry.second;
   }
   if (!found) refuse(map, "a step without anything to do; add one of " + enumerate(step_names()));
-  const StepWords& words = step_words(plan.kind);
-  const std::string name = step_name(plan.kind);
+  const StepInfo& info = step_info(plan.kind);
+  const std::string name(info.name);
   if (!map["at"]) refuse(map, "a step without 'at:'; say when, such as at: 10s");
   plan.at = duration(map["at"], "at");
   if (map["every"]) plan.every = duration(map["every"], "every");
@@ -355,19 +355,23 @@ Reader::Plan Reader::plan(const YAML::Node& map) const {
   if (map["until"]) plan.until = duration(map["until"], "until");
   if (plan.until && !plan.every) refuse(map["until"], "'until:' needs 'every:'");
   if (map["for"]) plan.length = duration(map["for"], "for");
-  if (plan.length && !words.end) refuse(map["for"], "'for:' does not go with '" + name + "'");
+  if (plan.length && info.length == StepInfo::Length::kNone) {
+    refuse(map["for"], "'for:' does not go with '" + name + "', which happens at once");
+  }
+  if (!plan.length && info.length == StepInfo::Length::kRequired) {
+    refuse(map, "'" + name + "' needs 'for:'; say how long it lasts, such as for: 10s");
+  }
   if (map["stagger"]) plan.stagger = duration(map["stagger"], "stagger");
-  if (map["members"]) {
-    if (!words.members) {
-      refuse(map["members"], "'members:' does not go with '" + name + "'" +
-                                 (words.value == StepValue::kMembers
-                                      ? "; write " + name + ": and the members behind it"
-                                      : std::string()));
-    }
-    plan.members = map["members"];
-  } else if (words.members) {
+  if (map["members"] && !takes_members(plan.kind)) {
+    refuse(map["members"], "'members:' does not go with '" + name + "'" +
+                               (step_value(plan.kind) == StepValue::kMembers
+                                    ? "; write " + name + ": and the members behind it"
+                                    : std::string()));
+  }
+  if (!map["members"] && needs_members(plan.kind)) {
     refuse(map, "'" + name + "' needs 'members:'; say whom it hits, such as members: 1%");
   }
+  if (map["members"]) plan.members = map["members"];
   return plan;
 }
 
@@ -386,7 +390,7 @@ void Reader::steps(const YAML::Node& root) {
     if (!list.IsSequence()) refuse(list, "steps must be a list: '- {at: 10s, crash: 3}'");
     for (const auto& entry : list) {
       plans.push_back(plan(entry));
-      if (step_words(plans.back().kind).value == StepValue::kCount) {
+      if (step_value(plans.back().kind) == StepValue::kCount) {
         added_ += plans.back().value.IsNull()
                       ? 1
                       : count(plans.back().value, "add-node", 1, kMaxScenarioMembers);
@@ -419,65 +423,86 @@ void Reader::expand(const Plan& plan) {
   for (Duration at = plan.at; at <= until; at += *plan.every) emit(plan, at);
 }
 
-/// What a fault of this kind goes back to.
-double Reader::normal_amount(StepKind kind) const {
-  const LinkModel& links = scenario_.world.links;
-  if (kind == StepKind::kLoss) return links.loss;
-  if (kind == StepKind::kDuplication) return links.duplication;
-  if (kind == StepKind::kReordering) return links.reordering;
-  return 0;
+double Reader::amount(const Plan& plan) const {
+  const StepInfo& info = step_info(plan.kind);
+  const std::string name(info.name);
+  double amount = 0;
+  switch (amount_form(plan.kind)) {
+    case AmountForm::kShare:
+      amount = share(plan.value, name);
+      break;
+    case AmountForm::kTime: {
+      // Drawn ones may be finer than a nanosecond: only their unit is checked here.
+      const std::string word = text(plan.value, "a time with its unit, such as 250ms");
+      const auto exact = word.ends_with("ms") || !word.ends_with('s')
+                             ? std::nullopt
+                             : parse_number(std::string_view(word).substr(0, word.size() - 1));
+      amount = exact ? *exact : seconds(duration(plan.value, name));
+      break;
+    }
+    default: {
+      const std::string word = text(plan.value, "a number");
+      const auto number =
+          amount_form(plan.kind) == AmountForm::kBytes ? parse_bytes(word) : parse_number(word);
+      if (!number) {
+        refuse(plan.value,
+               name + ": '" + word + "' is not a number (" + std::string(info.amount) + ")");
+      }
+      amount = *number;
+    }
+  }
+  if (amount < info.amount_min || amount > info.amount_max) {
+    refuse(plan.value, name + ": use " + show_amount(plan.kind, info.amount_min) + " to " +
+                           show_amount(plan.kind, info.amount_max));
+  }
+  const unsigned zones = scenario_.world.links.zones;
+  if (plan.kind == StepKind::kPartitionZone && amount >= zones) {
+    refuse(plan.value, name + ": the zones are 0 to " + std::to_string(zones - 1) +
+                           "; raise 'zones:' under network for more");
+  }
+  return amount;
 }
 
-void Reader::emit_one(const Plan& plan, Step step) {
+void Reader::emit_one(const Plan& plan, const Step& step) {
   if (scenario_.steps.size() >= kMaxScenarioSteps) {
     refuse(plan.where, "more than " + std::to_string(kMaxScenarioSteps) +
                            " steps, with their repetitions; repeat less often");
   }
-  const StepWords& words = step_words(plan.kind);
   scenario_.steps.push_back(step);
-  if (!plan.length) return;
-  step.at += *plan.length;
-  if (step.at > scenario_.chaos) return;  // everything heals then
-  step.kind = *words.end;
-  step.amount = normal_amount(step.kind);
-  if (step.kind == StepKind::kHeal || step.kind == StepKind::kMend) step.nodes.clear();
-  scenario_.steps.push_back(std::move(step));
 }
 
 void Reader::emit(const Plan& plan, Duration at) {
-  const std::string name = step_name(plan.kind);
-  Step step{at, plan.kind, {}, 0};
+  const StepInfo& info = step_info(plan.kind);
+  const std::string name(info.name);
+  Step step{.at = at, .kind = plan.kind, .length = plan.length.value_or(Duration::zero())};
+  YAML::Node whom;
   size_t times = 1;
-  switch (step_words(plan.kind).value) {
+  switch (step_value(plan.kind)) {
     case StepValue::kNone:
       if (!plan.value.IsNull()) refuse(plan.value, "'" + name + "' takes no value");
       break;
     case StepValue::kMembers:
-      step.nodes = members(plan.value);
+      whom = plan.value;
       break;
-    case StepValue::kLink:
-      step.nodes = members(plan.value);
-      if (step.nodes.size() != 2 || step.nodes[0] == step.nodes[1]) {
-        refuse(plan.value, "'" + name + "' takes two members, such as [3, 7]: from 3 to 7");
-      }
-      break;
-    case StepValue::kShare:
-      step.amount = share(plan.value, name);
-      if (plan.members.IsDefined() && !plan.members.IsNull()) step.nodes = members(plan.members);
+    case StepValue::kAmount:
+      step.amount = amount(plan);
+      whom = plan.members;
       break;
     case StepValue::kCount:
       if (!plan.value.IsNull()) times = count(plan.value, name, 1, kMaxScenarioMembers);
       break;
   }
-  if (!plan.stagger) {
-    for (size_t i = 0; i < times; ++i) emit_one(plan, step);
-    return;
+  if (!whom.IsNull()) step.nodes = members(whom);
+  if (info.nodes == StepInfo::Nodes::kPair &&
+      (step.nodes.size() != 2 || step.nodes[0] == step.nodes[1])) {
+    refuse(whom, "'" + name + "' takes two members, such as [3, 7]: from 3 to 7");
   }
   const std::vector<NodeIndex> nodes = step.nodes;
-  const size_t turns = nodes.empty() ? times : nodes.size();
-  for (size_t i = 0; i < turns; ++i) {
-    if (!nodes.empty()) step.nodes = {nodes[i]};
-    step.at = at + *plan.stagger * static_cast<int64_t>(i);
+  const bool one_each = !nodes.empty() && (plan.stagger || info.nodes == StepInfo::Nodes::kFirst);
+  if (one_each) times = nodes.size();
+  for (size_t i = 0; i < times; ++i) {
+    if (one_each) step.nodes = {nodes[i]};
+    if (plan.stagger) step.at = at + *plan.stagger * static_cast<int64_t>(i);
     if (step.at <= scenario_.chaos) emit_one(plan, step);
   }
 }
@@ -587,13 +612,15 @@ void write_section(std::string& out, const char* heading, std::span<const Field<
 }
 
 std::string write_step(const Step& step) {
-  const StepWords& words = step_words(step.kind);
-  std::string line = "  - {at: " + write_duration(step.at) + ", " + step_name(step.kind) + ':';
-  if (words.value == StepValue::kMembers || words.value == StepValue::kLink) {
-    line += ' ' + write_nodes(step.nodes);
+  std::string line =
+      "  - {at: " + write_duration(step.at) + ", " + std::string(step_name(step.kind)) + ':';
+  const StepValue value = step_value(step.kind);
+  if (value == StepValue::kMembers) line += ' ' + write_nodes(step.nodes);
+  if (value == StepValue::kAmount) line += ' ' + write_amount(step.kind, step.amount);
+  if (takes_members(step.kind) && !step.nodes.empty()) {
+    line += ", members: " + write_nodes(step.nodes);
   }
-  if (words.value == StepValue::kShare) line += ' ' + write_share(step.amount);
-  if (words.members) line += ", members: " + write_nodes(step.nodes);
+  if (step.length > Duration::zero()) line += ", for: " + write_duration(step.length);
   return line + "}\n";
 }
 
@@ -652,8 +679,12 @@ std::string write_scenario(const Scenario& scenario, std::string_view about) {
   write_section(checks, nullptr, check_fields(), scenario.checker, normal.checker);
   write_section(checks, nullptr, bound_fields(), scenario, normal);
   if (!checks.empty()) out += "checks:\n" + checks;
-  if (!scenario.steps.empty()) out += "steps:\n";
-  for (const Step& step : scenario.steps) out += write_step(step);
+  std::string steps;
+  for (const Step& step : scenario.steps) {
+    // The swarm draws ends that the end of the chaos comes before.
+    if (step.at <= scenario.chaos) steps += write_step(step);
+  }
+  if (!steps.empty()) out += "steps:\n" + steps;
   if (!scenario.back.empty()) out += "back: " + write_nodes(scenario.back) + '\n';
   return out;
 }

@@ -100,7 +100,7 @@ class Shrinker {
     std::erase_if(candidate.steps, [&](Step& step) {
       const size_t before = step.nodes.size();
       keep(step.nodes);
-      const bool link = step_words(step.kind).value == StepValue::kLink;
+      const bool link = step_info(step.kind).nodes == StepInfo::Nodes::kPair;
       return before > 0 && (step.nodes.empty() || (link && step.nodes.size() < before));
     });
     keep(candidate.back);
@@ -163,7 +163,7 @@ class Shrinker {
   bool thin_steps() {
     bool better = false;
     for (size_t i = 0; i < best_.steps.size(); ++i) {
-      if (step_words(best_.steps[i].kind).value == StepValue::kLink) continue;
+      if (step_info(best_.steps[i].kind).nodes == StepInfo::Nodes::kPair) continue;
       for (size_t chunk = best_.steps[i].nodes.size() / 2; chunk > 0; chunk /= 2) {
         for (size_t end = best_.steps[i].nodes.size(); end >= chunk && !exhausted(); end -= chunk) {
           if (best_.steps[i].nodes.size() <= chunk) break;

@@ -2,127 +2,250 @@
 #include "test/simulation/tool/step_words.h"
 
 #include <algorithm>
+#include <cmath>
 
-#include "proto/support/assert.h"
 #include "test/simulation/tool/ordered.h"
 #include "test/simulation/tool/text.h"
 
 namespace starling::simulation {
 
-const std::vector<StepWords>& step_words() {
-  using enum StepKind;
-  using enum StepValue;
-  static const std::vector<StepWords> words = {
-      {kLoss, kShare, false, kLoss, "every link loses this share of all datagrams"},
-      {kDuplication, kShare, false, kDuplication, "this share of all datagrams arrives twice"},
-      {kReordering, kShare, false, kReordering,
-       "this share of all datagrams is held up and overtaken"},
-      {kIngressLoss, kShare, true, kIngressLoss, "members lose this share of what they receive"},
-      {kEgressLoss, kShare, true, kEgressLoss, "members lose this share of what they send"},
-      {kPartition, kMembers, false, kHeal,
-       "these members and all others no longer reach each other"},
-      {kHeal, kNone, false, std::nullopt, "ends the partition"},
-      {kCut, kLink, false, kMend, "[A, B]: nothing gets from A to B any more; B to A stays"},
-      {kMend, kNone, false, std::nullopt, "ends all cuts"},
-      {kPause, kMembers, false, kResume, "processes freeze as under SIGSTOP"},
-      {kResume, kMembers, false, std::nullopt, "paused processes go on"},
-      {kCrash, kMembers, false, kRestart, "processes die; their hosts stay up and refuse packets"},
-      {kHostDown, kMembers, false, kRestart, "hosts die with their processes: silence"},
-      {kRestart, kMembers, false, std::nullopt, "ended processes start again with their state"},
-      {kRestartMoved, kMembers, false, std::nullopt, "the same, at a new address"},
-      {kRestartFresh, kMembers, false, std::nullopt,
-       "they start as new members under the old names, without state"},
-      {kAddNode, kCount, false, std::nullopt, "this many new members join"},
-      {kLeave, kMembers, false, std::nullopt, "members leave and stop"},
-      {kTags, kMembers, false, std::nullopt, "members change a tag"},
-      {kEvent, kMembers, false, std::nullopt, "members send a user event each"},
-      {kQuery, kMembers, false, std::nullopt, "members ask a query each"},
-  };
-  return words;
-}
-
-const StepWords& step_words(StepKind kind) {
-  const auto& words = step_words();
-  const auto found =
-      std::find_if(words.begin(), words.end(), [&](const auto& word) { return word.kind == kind; });
-  STARLING_ASSERT(found != words.end());
-  return *found;
-}
-
-std::optional<StepKind> step_named(std::string_view name) {
-  for (const StepWords& words : step_words()) {
-    if (name == step_name(words.kind)) return words.kind;
+AmountForm amount_form(StepKind kind) {
+  switch (kind) {
+    case StepKind::kLoss:
+    case StepKind::kDuplication:
+    case StepKind::kReordering:
+    case StepKind::kSpikes:
+    case StepKind::kIngressLoss:
+    case StepKind::kEgressLoss:
+    case StepKind::kLinkLoss:
+      return AmountForm::kShare;
+    case StepKind::kLatency:
+    case StepKind::kFlap:
+    case StepKind::kSlow:
+    case StepKind::kClockJump:
+      return AmountForm::kTime;
+    case StepKind::kBandwidth:
+    case StepKind::kMtu:
+      return AmountForm::kBytes;
+    case StepKind::kPartitionZone:
+      return AmountForm::kNumber;
+    case StepKind::kClockRate:
+      return AmountForm::kFactor;
+    default:
+      return AmountForm::kNone;
   }
-  return std::nullopt;
+}
+
+StepValue step_value(StepKind kind) {
+  if (kind == StepKind::kAddNode) return StepValue::kCount;
+  if (amount_form(kind) != AmountForm::kNone) return StepValue::kAmount;
+  return step_info(kind).nodes == StepInfo::Nodes::kNone ? StepValue::kNone : StepValue::kMembers;
+}
+
+bool takes_members(StepKind kind) {
+  return step_value(kind) == StepValue::kAmount && step_info(kind).nodes != StepInfo::Nodes::kNone;
+}
+
+bool needs_members(StepKind kind) {
+  return takes_members(kind) && step_info(kind).nodes != StepInfo::Nodes::kOptional;
 }
 
 std::vector<std::string> step_names() {
   std::vector<std::string> names;
-  for (const StepWords& words : step_words()) names.emplace_back(step_name(words.kind));
+  for (const StepInfo& info : step_infos()) names.emplace_back(info.name);
   return names;
 }
 
-std::string sentence(const Step& step) {
-  const bool one = step.nodes.size() == 1;
-  const std::string who = (one ? "member " : "members ") + show_nodes(step.nodes);
-  const std::string share = show_share(step.amount);
+std::string step_form(const StepInfo& info) {
+  std::string form = std::string(info.name) + ':';
+  switch (step_value(info.kind)) {
+    case StepValue::kNone:
+      break;
+    case StepValue::kMembers:
+      form += info.nodes == StepInfo::Nodes::kPair ? " [A, B]" : " MEMBERS";
+      break;
+    case StepValue::kCount:
+      form += " COUNT";
+      break;
+    case StepValue::kAmount:
+      switch (amount_form(info.kind)) {
+        case AmountForm::kShare:
+          form += " SHARE";
+          break;
+        case AmountForm::kTime:
+          form += " TIME";
+          break;
+        case AmountForm::kBytes:
+          form += " BYTES";
+          break;
+        default:
+          form += " NUMBER";
+      }
+  }
+  if (takes_members(info.kind)) {
+    const std::string whom = info.nodes == StepInfo::Nodes::kPair ? "[A, B]" : "MEMBERS";
+    form += needs_members(info.kind) ? ", members: " + whom : " [, members: " + whom + "]";
+  }
+  if (info.length == StepInfo::Length::kOptional) form += " [, for: TIME]";
+  if (info.length == StepInfo::Length::kRequired) form += ", for: TIME";
+  return form;
+}
+
+std::string write_amount(StepKind kind, double amount) {
+  switch (amount_form(kind)) {
+    case AmountForm::kShare:
+      return write_share(amount);
+    case AmountForm::kTime: {
+      const std::string text = write_duration(Duration(std::llround(amount * 1e9)));
+      // Drawn amounts may be finer than a nanosecond.
+      const auto back = parse_duration(text);
+      return back && seconds(*back) == amount ? text : write_number(amount) + 's';
+    }
+    default:
+      return write_number(amount);
+  }
+}
+
+std::string show_amount(StepKind kind, double amount) {
+  switch (amount_form(kind)) {
+    case AmountForm::kShare:
+      return show_share(amount);
+    case AmountForm::kTime:
+      return show_duration(Duration(std::llround(amount * 1e9)));
+    case AmountForm::kBytes:
+      return show_bytes(amount);
+    default:
+      return format("%.6g", amount);
+  }
+}
+
+namespace {
+
+/// The one or the other form of a verb.
+std::string does(const Step& step, const char* one, const char* many) {
+  return (step.nodes.size() == 1 ? "member " : "members ") + show_nodes(step.nodes) + ' ' +
+         (step.nodes.size() == 1 ? one : many);
+}
+
+/// "member 3 to member 7".
+std::string route(const Step& step) {
+  if (step.nodes.size() < 2) return "nowhere";
+  return "member " + std::to_string(step.nodes[0]) + " to member " + std::to_string(step.nodes[1]);
+}
+
+std::string network_sentence(const Step& step) {
+  const std::string amount = show_amount(step.kind, step.amount);
+  const bool on = step.amount > 0;
   switch (step.kind) {
     case StepKind::kLoss:
-      return step.amount > 0 ? "every link loses " + share + " of all datagrams"
-                             : "links no longer lose datagrams";
+      return on ? "every link loses " + amount + " of all datagrams"
+                : "links no longer lose datagrams";
     case StepKind::kDuplication:
-      return step.amount > 0 ? share + " of all datagrams arrive twice"
-                             : "datagrams no longer arrive twice";
+      return on ? amount + " of all datagrams arrive twice" : "datagrams no longer arrive twice";
     case StepKind::kReordering:
-      return step.amount > 0 ? share + " of all datagrams are overtaken by later ones"
-                             : "datagrams are no longer held up";
+      return on ? amount + " of all datagrams are overtaken by later ones"
+                : "datagrams are no longer held up";
+    case StepKind::kSpikes:
+      return on ? amount + " of all packets take 300 ms more" : "latency has no spikes any more";
+    case StepKind::kLatency:
+      return step.nodes.empty()
+                 ? "all packets take " + amount + " more"
+                 : "packets from and to " + show_nodes(step.nodes) + " take " + amount + " more";
     case StepKind::kIngressLoss:
-      return who + (one ? " loses " : " lose ") + share + " of what comes in";
+      return does(step, "loses ", "lose ") + amount + " of what comes in";
     case StepKind::kEgressLoss:
-      return who + (one ? " loses " : " lose ") + share + " of what goes out";
+      return does(step, "loses ", "lose ") + amount + " of what goes out";
+    case StepKind::kLinkLoss:
+      return amount + " of all datagrams from " + route(step) + " are lost";
+    case StepKind::kBandwidth:
+      return does(step, "sends", "send") +
+             (on ? " at most " + amount + " a second" : " as fast as ever again");
+    case StepKind::kMtu:
+      return "datagrams of more than " + amount + " from or to " + show_nodes(step.nodes) +
+             (on ? " vanish" : " pass again");
     case StepKind::kPartition:
-      return who + (one ? " is" : " are") + " cut off from all others";
+      return does(step, "is", "are") + " cut off from all others";
+    case StepKind::kPartitionZone:
+      return "zone " + amount + " is cut off from all others";
+    case StepKind::kPartitionZones:
+      return "all zones are cut off from each other";
     case StepKind::kHeal:
       return "the partition heals";
     case StepKind::kCut:
-      return "nothing gets from member " + std::to_string(step.nodes.at(0)) + " to member " +
-             std::to_string(step.nodes.at(1)) + " any more";
+      return "nothing gets from " + route(step) + " any more";
     case StepKind::kMend:
-      return "all cut links work again";
+      return "all single links work again";
+    case StepKind::kFlap:
+      return on ? "the links of " + show_nodes(step.nodes) + " go down and up, once in " + amount
+                : "the links of " + show_nodes(step.nodes) + " stay up again";
+    case StepKind::kClog:
+      return "the links of " + show_nodes(step.nodes) + " stop and come back, one by one";
+    default:
+      return step.to_string();
+  }
+}
+
+std::string process_sentence(const Step& step) {
+  const std::string amount = show_amount(step.kind, step.amount);
+  switch (step.kind) {
     case StepKind::kPause:
-      return who + (one ? " freezes" : " freeze");
+      return does(step, "freezes", "freeze");
     case StepKind::kResume:
-      return who + (one ? " goes on" : " go on");
+      return does(step, "goes on", "go on");
+    case StepKind::kBlock:
+      return does(step, "blocks", "block") + " at every send and receive";
+    case StepKind::kUnblock:
+      return does(step, "no longer blocks", "no longer block");
+    case StepKind::kSlow:
+      return step.amount > 0 ? does(step, "takes ", "take ") + amount + " for each input"
+                             : does(step, "is", "are") + " as fast as ever again";
+    case StepKind::kClockRate:
+      return "the clock of " + show_nodes(step.nodes) + " runs " + amount + " times as fast";
+    case StepKind::kClockJump:
+      return "the clock of " + show_nodes(step.nodes) + " jumps forward by " + amount;
+    case StepKind::kDiskFull:
+      return "the disk of " + show_nodes(step.nodes) + " is full";
+    case StepKind::kDiskFree:
+      return "the disk of " + show_nodes(step.nodes) + " has room again";
     case StepKind::kCrash:
-      return who + (one ? " crashes; its host stays up" : " crash; their hosts stay up");
+      return does(step, "crashes; its host stays up", "crash; their hosts stay up");
     case StepKind::kHostDown:
-      return who + (one ? " goes silent: its host is down" : " go silent: their hosts are down");
+      return does(step, "goes silent: its host is down", "go silent: their hosts are down");
     case StepKind::kRestart:
-      return who + (one ? " starts again" : " start again");
+      return does(step, "starts again", "start again");
     case StepKind::kRestartMoved:
-      return who + (one ? " starts again at a new address" : " start again at new addresses");
+      return does(step, "starts again at a new address", "start again at new addresses");
     case StepKind::kRestartFresh:
-      return who + (one ? " starts afresh, as a new member under its old name"
-                        : " start afresh, as new members under their old names");
+      return does(step, "starts afresh, as a new member under its old name",
+                  "start afresh, as new members under their old names");
     case StepKind::kAddNode:
       return "a new member joins";
     case StepKind::kLeave:
-      return who + (one ? " leaves" : " leave");
+      return does(step, "leaves", "leave");
     case StepKind::kTags:
-      return who + (one ? " changes its tags" : " change their tags");
+      return does(step, "changes its tags", "change their tags");
     case StepKind::kEvent:
-      return who + (one ? " sends an event" : " send an event each");
+      return does(step, "sends an event", "send an event each");
     case StepKind::kQuery:
-      return who + (one ? " asks a query" : " ask a query each");
+      return does(step, "asks a query", "ask a query each");
+    default:
+      return network_sentence(step);
   }
-  return step.to_string();
+}
+
+}  // namespace
+
+std::string sentence(const Step& step) {
+  std::string text = process_sentence(step);
+  if (step.length > Duration::zero()) text += ", for " + show_duration(step.length);
+  return text;
 }
 
 std::string Episode::label() const {
-  std::string text = step_name(kind);
+  std::string text(step_name(kind));
   std::replace(text.begin(), text.end(), '-', ' ');
-  if (amount > 0) text += ' ' + show_share(amount);
-  if (!nodes.empty()) {
+  if (amount > 0) text += ' ' + show_amount(kind, amount);
+  if (!nodes.empty() && kind != StepKind::kPartitionZone) {
     const std::string who = show_nodes(nodes);
     text += ": " + (who.size() <= 14 ? who : std::to_string(nodes.size()) + " members");
   }
@@ -131,69 +254,85 @@ std::string Episode::label() const {
 
 namespace {
 
-/// What ends an episode that `step` began: a later step of the kind that ends it, naming the same
-/// members where it names any.
+bool names(const Step& step, NodeIndex node) {
+  return std::find(step.nodes.begin(), step.nodes.end(), node) != step.nodes.end();
+}
+
+bool partitions(StepKind kind) {
+  return kind == StepKind::kPartition || kind == StepKind::kPartitionZone ||
+         kind == StepKind::kPartitionZones;
+}
+
+/// `later` ends, for `node`, what `begin` began.
 bool ends(const Step& begin, const Step& later, NodeIndex node) {
-  const auto names = [&](const Step& step) {
-    return std::find(step.nodes.begin(), step.nodes.end(), node) != step.nodes.end();
-  };
   switch (begin.kind) {
     case StepKind::kPartition:
-      return later.kind == StepKind::kHeal || later.kind == StepKind::kPartition;
+    case StepKind::kPartitionZone:
+    case StepKind::kPartitionZones:
+      return later.kind == StepKind::kHeal || partitions(later.kind);
     case StepKind::kCut:
+    case StepKind::kLinkLoss:
       return later.kind == StepKind::kMend;
     case StepKind::kPause:
-      return later.kind == StepKind::kResume && names(later);
+      return later.kind == StepKind::kResume && names(later, node);
+    case StepKind::kBlock:
+      return later.kind == StepKind::kUnblock && names(later, node);
+    case StepKind::kDiskFull:
+      return later.kind == StepKind::kDiskFree && names(later, node);
     case StepKind::kCrash:
     case StepKind::kHostDown:
       return (later.kind == StepKind::kRestart || later.kind == StepKind::kRestartMoved ||
               later.kind == StepKind::kRestartFresh) &&
-             names(later);
-    case StepKind::kIngressLoss:
-    case StepKind::kEgressLoss:
-      return later.kind == begin.kind && names(later);
+             names(later, node);
     default:
-      return later.kind == begin.kind;
+      return later.kind == begin.kind && (node == kNoNode || names(later, node));
   }
 }
 
-bool lasts(const Step& step) {
-  switch (step.kind) {
-    case StepKind::kLoss:
-    case StepKind::kDuplication:
-    case StepKind::kReordering:
-    case StepKind::kIngressLoss:
-    case StepKind::kEgressLoss:
-      return step.amount > 0;
-    case StepKind::kPartition:
-    case StepKind::kCut:
-    case StepKind::kPause:
-    case StepKind::kCrash:
-    case StepKind::kHostDown:
-      return true;
-    default:
-      return false;
-  }
+bool begins_episode(const Step& step) {
+  if (step_info(step.kind).length == StepInfo::Length::kNone) return false;
+  if (step.kind == StepKind::kClockRate) return step.amount != 1;
+  if (step.kind == StepKind::kPartitionZone) return true;
+  return amount_form(step.kind) == AmountForm::kNone || step.amount > 0;
 }
 
 Duration end_of(const Scenario& scenario, const Step& step, NodeIndex node) {
+  Duration end = scenario.chaos;
+  if (step.length > Duration::zero()) end = std::min(end, step.at + step.length);
   for (const Step& later : scenario.steps) {
-    if (later.at > step.at && ends(step, later, node)) return std::min(later.at, scenario.chaos);
+    if (later.at > step.at && ends(step, later, node)) return std::min(later.at, end);
   }
-  return scenario.chaos;
+  return end;
+}
+
+std::vector<NodeIndex> members_of_zone(const Scenario& scenario, const Step& step) {
+  std::vector<NodeIndex> nodes;
+  const WorldOptions& world = scenario.world;
+  for (NodeIndex node = 0; node < scenario.nodes; ++node) {
+    if (zone_of(node, world.links.zones, world.seed) == static_cast<unsigned>(step.amount)) {
+      nodes.push_back(node);
+    }
+  }
+  return nodes;
 }
 
 }  // namespace
 
+bool separates(StepKind kind) {
+  return partitions(kind) || kind == StepKind::kCut || kind == StepKind::kLinkLoss ||
+         kind == StepKind::kFlap || kind == StepKind::kClog;
+}
+
 std::vector<Episode> episodes(const Scenario& scenario) {
   std::vector<Episode> all;
   for (const Step& step : scenario.steps) {
-    if (!lasts(step) || step.at > scenario.chaos) continue;
-    const bool whole =
-        step.nodes.empty() || step.kind == StepKind::kPartition || step.kind == StepKind::kCut;
-    if (whole) {
+    if (!begins_episode(step) || step.at > scenario.chaos) continue;
+    if (step.nodes.empty() || separates(step.kind)) {
       const NodeIndex first = step.nodes.empty() ? kNoNode : step.nodes.front();
       all.push_back({step.kind, step.at, end_of(scenario, step, first), step.nodes, step.amount});
+      if (step.kind == StepKind::kPartitionZone) {
+        all.back().nodes = members_of_zone(scenario, step);
+      }
       continue;
     }
     // Members that were hit together may recover apart: one episode for each end.

@@ -2,6 +2,7 @@
 #include "test/simulation/tool/story.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "test/simulation/tool/text.h"
 #include "test/simulation/trace_printer.h"
@@ -41,14 +42,38 @@ Story::Story(World& world, NodeIndex node, bool packets, std::FILE* out)
   world_.add_observer(this);
 }
 
+void Story::print(TimePoint at, const std::string& text) {
+  const bool boot = begin_ == kNever;
+  std::fprintf(out_, "%s%10.4f s  %s\n", boot ? "boot " : "     ",
+               seconds(at - (boot ? kStart : begin_)), text.c_str());
+}
+
 void Story::say(const std::string& text) {
-  const double at =
-      begin_ == kNever ? seconds(world_.now() - kStart) : seconds(world_.now() - begin_);
-  std::fprintf(out_, "%s%10.4f s  %s\n", begin_ == kNever ? "boot " : "     ", at, text.c_str());
+  tell_group();
+  print(world_.now(), text);
+}
+
+void Story::say_of(const std::string& before, NodeIndex member, const std::string& after_one,
+                   const std::string& after_many) {
+  if (group_.at != world_.now() || group_.before != before || group_.after_one != after_one) {
+    tell_group();
+    group_ = {world_.now(), before, {}, after_one, after_many};
+  }
+  group_.members.push_back(member);
+}
+
+void Story::tell_group() {
+  if (group_.members.empty()) return;
+  const Group group = std::exchange(group_, {});
+  if (group.members.size() == 1) {
+    print(group.at, group.before + name(group.members.front()) + group.after_one);
+  } else {
+    print(group.at, group.before + "members " + show_nodes(group.members) + group.after_many);
+  }
 }
 
 void Story::packet(const std::string& text) {
-  if (packets_) say("      " + text);
+  if (packets_) say("          " + text);
 }
 
 std::string Story::name(NodeIndex node) const {
@@ -83,7 +108,6 @@ void Story::process_started(NodeIndex node, bool with_state) {
   if (node != node_) return;
   probes_.clear();
   claims_.clear();
-  spoken_.clear();
   say("it starts" + std::string(with_state ? " with what its disk holds" : " without any state") +
       ", as " + world_.host(node).id.to_string().substr(0, 6) + ", at " +
       world_.host(node).address.to_string());
@@ -131,7 +155,7 @@ void Story::action(NodeIndex node, const membership::Action& action) {
   }
   asks_helpers();
   if (const auto* trace = std::get_if<membership::Trace>(&action)) {
-    say("it notes: " + member_word(trace->text));
+    notes(trace->text);
   } else if (const auto* member = std::get_if<membership::MemberEvent>(&action)) {
     member_event(*member);
   } else if (const auto* event = std::get_if<membership::UserEventArrived>(&action)) {
@@ -156,19 +180,29 @@ void Story::action(NodeIndex node, const membership::Action& action) {
   }
 }
 
+/// What the core says of itself, in the words of this story.
+void Story::notes(const std::string& text) {
+  const std::string words = member_word(text);
+  if (words.starts_with("suspect ") && words.ends_with(" has failed")) {
+    return say("it suspects " + words.substr(8, words.find(" (") - 8));
+  }
+  if (words.starts_with("refuting ")) return say("it refutes this, with a higher incarnation");
+  say("it notes: " + words);
+}
+
 void Story::member_event(const membership::MemberEvent& event) {
-  const std::string who = named(event.member.id.wire());
+  const NodeIndex who = index(event.member.id.wire());
   switch (event.change) {
     case membership::MemberChange::kJoin:
-      return say("it shows " + who + " as ALIVE");
+      return say_of("it shows ", who, " as ALIVE", " as ALIVE");
     case membership::MemberChange::kLeave:
-      return say("it shows " + who + " as LEFT");
+      return say_of("it shows ", who, " as LEFT", " as LEFT");
     case membership::MemberChange::kFailed:
-      return say("it shows " + who + " as FAILED");
+      return say_of("it shows ", who, " as FAILED", " as FAILED");
     case membership::MemberChange::kUpdate:
-      return say("it shows the new address or tags of " + who);
+      return say_of("it shows the new address or tags of ", who, "", "");
     case membership::MemberChange::kReap:
-      return say("it forgets " + who);
+      return say_of("it forgets ", who, "", "");
   }
 }
 
@@ -262,15 +296,15 @@ void Story::hears(const proto::Record& record, NodeIndex from, const char* how) 
       return say(lead + " that " + name(about) + " is suspected by " + named(accusers) +
                  (member.refused() ? "; its host refused" : ""));
     case proto::MEMBER_FAILED:
-      return say(lead + " that " + name(about) + " has failed");
+      return say_of(lead + " that ", about, " has failed", " have failed");
     case proto::MEMBER_LEAVING:
     case proto::MEMBER_LEFT:
-      return say(lead + " that " + name(about) + " leaves");
+      return say_of(lead + " that ", about, " leaves", " leave");
     default:
-      if (std::get<0>(before) != static_cast<int>(proto::MEMBER_ALIVE) ||
-          std::get<1>(before) == 0) {
-        say(lead + " that " + name(about) + " is alive (incarnation " +
-            version(member.incarnation()) + ")");
+      // That somebody exists shows when it is shown; what matters is that it answers accusations.
+      if (std::get<0>(before) != static_cast<int>(proto::MEMBER_ALIVE)) {
+        const std::string at = " alive (incarnation " + version(member.incarnation()) + ")";
+        say_of(lead + " that ", about, " is" + at, " are" + at);
       }
   }
 }

@@ -23,6 +23,9 @@ class Story : public Observer {
  public:
   /// Tells what happens at `node`, as it happens. The world and `out` must outlive it.
   Story(World& world, NodeIndex node, bool packets, std::FILE* out);
+  ~Story() override { tell_group(); }
+  Story(const Story&) = delete;
+  Story& operator=(const Story&) = delete;
 
   void phase(Phase phase);
 
@@ -49,7 +52,21 @@ class Story : public Observer {
   /// What was last said about a member: status, incarnation, accusers, refused.
   using Claim = std::tuple<int, uint64_t, std::vector<std::string>, bool>;
 
+  /// The same about several members at one instant, told as one sentence: "it shows members 3 and 4
+  /// as ALIVE".
+  struct Group {
+    TimePoint at;
+    std::string before;
+    std::vector<NodeIndex> members;
+    std::string after_one;
+    std::string after_many;
+  };
+
   void say(const std::string& text);
+  void print(TimePoint at, const std::string& text);
+  void say_of(const std::string& before, NodeIndex member, const std::string& after_one,
+              const std::string& after_many);
+  void tell_group();
   void packet(const std::string& text);
   [[nodiscard]] std::string name(NodeIndex node) const;
   [[nodiscard]] NodeIndex index(std::string_view wire);
@@ -61,6 +78,7 @@ class Story : public Observer {
   void answered(const proto::Ack& ack, NodeIndex from);
   void refused(const proto::Nack& nack, NodeIndex from);
   void asks_helpers();
+  void notes(const std::string& text);
   void member_event(const membership::MemberEvent& event);
 
   World& world_;
@@ -71,7 +89,7 @@ class Story : public Observer {
   std::map<std::string, NodeIndex> ids_;  ///< wire form of every id that was seen
   std::map<uint32_t, Probe> probes_;
   std::map<NodeIndex, Claim> claims_;
-  std::map<NodeIndex, std::string> spoken_;  ///< what was last told of a member's state
+  Group group_;
 };
 
 }  // namespace starling::simulation

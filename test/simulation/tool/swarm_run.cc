@@ -37,7 +37,7 @@ double since(Clock::time_point begin) {
 }
 
 /// The fixed part of a Report as it goes through a pipe; two strings follow.
-struct Wire {
+struct Frame {
   uint64_t seed, nodes, trace_hash;
   int64_t virtual_ns, recovery_ns;
   double wall_seconds;
@@ -45,7 +45,7 @@ struct Wire {
   int64_t violated_ns;
   uint32_t failure_size, details_size;
 };
-static_assert(std::is_trivially_copyable_v<Wire>);
+static_assert(std::is_trivially_copyable_v<Frame>);
 
 bool write_all(int fd, const void* data, size_t size) {
   const char* bytes = static_cast<const char*>(data);
@@ -72,27 +72,27 @@ bool read_all(int fd, void* data, size_t size) {
 }
 
 bool send_report(int fd, const Report& r) {
-  const Wire wire{r.seed,
-                  r.nodes,
-                  r.trace_hash,
-                  r.virtual_ns,
-                  r.recovery_ns,
-                  r.wall_seconds,
-                  r.events,
-                  r.queries,
-                  r.false_failures,
-                  r.datagrams,
-                  r.packets_per_second_max,
-                  r.violations,
-                  r.violated_ns,
-                  static_cast<uint32_t>(r.failure.size()),
-                  static_cast<uint32_t>(r.details.size())};
+  const Frame wire{r.seed,
+                   r.nodes,
+                   r.trace_hash,
+                   r.virtual_ns,
+                   r.recovery_ns,
+                   r.wall_seconds,
+                   r.events,
+                   r.queries,
+                   r.false_failures,
+                   r.datagrams,
+                   r.packets_per_second_max,
+                   r.violations,
+                   r.violated_ns,
+                   static_cast<uint32_t>(r.failure.size()),
+                   static_cast<uint32_t>(r.details.size())};
   return write_all(fd, &wire, sizeof wire) && write_all(fd, r.failure.data(), r.failure.size()) &&
          write_all(fd, r.details.data(), r.details.size());
 }
 
 bool receive_report(int fd, Report& r) {
-  Wire wire{};
+  Frame wire{};
   if (!read_all(fd, &wire, sizeof wire)) return false;
   r.seed = wire.seed;
   r.nodes = wire.nodes;

@@ -33,17 +33,6 @@ bool digits(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// A number without sign or exponent, all of `text`.
-std::optional<double> parse_number(std::string_view text) {
-  double value = 0;
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0)) {
-    return std::nullopt;
-  }
-  return value;
-}
-
 /// `digits[.digits]` times `unit`, exactly; none when it is no number or has a finer part.
 std::optional<int64_t> scaled(std::string_view text, int64_t unit) {
   const size_t dot = text.find('.');
@@ -63,13 +52,6 @@ std::optional<int64_t> scaled(std::string_view text, int64_t unit) {
   const auto part = static_cast<__int128>(number(decimals)) * unit;
   if (part % power != 0) return std::nullopt;
   return number(whole) * unit + static_cast<int64_t>(part / power);
-}
-
-std::string shortest(double value) {
-  std::array<char, 64> buffer{};
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
-  return {buffer.data(), result.ptr};
 }
 
 /// Ascending runs of neighbours: first and last.
@@ -117,6 +99,23 @@ std::optional<Duration> parse_duration(std::string_view text) {
   return std::nullopt;
 }
 
+std::optional<double> parse_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0)) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::string write_number(double value) {
+  std::array<char, 64> buffer{};
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
+  return {buffer.data(), result.ptr};
+}
+
 std::string write_duration(Duration duration) {
   const int64_t count = duration.count();
   const Unit& unit = count % 60'000'000'000 == 0 && count >= 60'000'000'000 ? kUnits[4]
@@ -145,9 +144,9 @@ std::optional<double> parse_share(std::string_view text) {
 }
 
 std::string write_share(double share) {
-  const std::string percent = shortest(share * 100);
+  const std::string percent = write_number(share * 100);
   if (percent.size() <= 6 && parse_share(percent + '%') == share) return percent + '%';
-  return shortest(share);
+  return write_number(share);
 }
 
 std::optional<uint64_t> parse_count(std::string_view text) {

@@ -24,6 +24,11 @@ std::optional<double> parse_share(std::string_view text);
 /// Exact: "12.5%".
 std::string write_share(double share);
 
+/// Without sign and exponent: "0.05", "1200".
+std::optional<double> parse_number(std::string_view text);
+/// Exact, and as short as that can be.
+std::string write_number(double value);
+
 /// Digits only, at most 10^18.
 std::optional<uint64_t> parse_count(std::string_view text);
 /// Bytes: "64k", "1.5M", "125M" (powers of 1000) or a plain number.
