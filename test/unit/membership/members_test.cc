@@ -343,3 +343,24 @@ TEST_CASE("failed without the evidence is probed before it is believed") {
   parts.run_for(100ms);
   CHECK(status_of(parts, 3) == Status::kFailed);
 }
+
+TEST_CASE("nobody counts as an accuser of itself") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {3, 4}), false);
+  const proto::MemberRecord shown = parts.members.describe(*parts.table.find(node_id(3)));
+  REQUIRE(shown.accusers_size() == 1);
+  CHECK(shown.accusers(0) == node_id(4).wire());
+}
+
+TEST_CASE("only a version above the accused one clears a suspicion") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.apply(accusation(3, at(7), proto::MEMBER_SUSPECT, {4}), false);
+  parts.members.apply(member_record(3, at(6)), false);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  parts.members.apply(member_record(3, at(7)), false);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  parts.members.apply(member_record(3, at(8)), false);
+  CHECK(status_of(parts, 3) == Status::kAlive);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One prober with its parts; the test plays everybody else.
+#include "membership/swim/prober.h"
+
+#include "test/catch.h"
+#include "test/unit/membership/fixture.h"
+
+using namespace std::chrono_literals;
+namespace proto = starling::proto;
+using namespace starling::membership;  // NOLINT(google-build-using-namespace)
+using test::address_of;
+using test::member_record;
+using test::node_id;
+
+namespace {
+
+using Packets = std::vector<std::pair<Address, proto::Packet>>;
+
+struct Bench : test::Parts {
+  explicit Bench(uint32_t others) {
+    context.options.stream_probes = false;
+    for (uint32_t i = 1; i <= others; ++i) {
+      members.apply(member_record(i, Incarnation::at(1, 5)), false);
+    }
+    sent();
+  }
+  /// Moves time on, firing what is due on the way, and collects what is sent.
+  Packets run_for(Duration duration) {
+    const TimePoint end = context.now + duration;
+    Packets packets;
+    for (;;) {
+      const TimePoint next = std::min(prober.next_deadline(), members.next_deadline());
+      if (next > end) break;
+      context.now = std::max(context.now, next);
+      prober.advance();
+      members.advance();
+      for (auto& packet : sent()) packets.push_back(std::move(packet));
+    }
+    context.now = end;
+    return packets;
+  }
+  /// Runs until the next ping is sent; its target and sequence.
+  struct Sent {
+    uint32_t target = 0;
+    uint32_t sequence = 0;
+  };
+  Sent next_ping() {
+    for (int i = 0; i < 10'000; ++i) {
+      for (const auto& [to, packet] : run_for(1ms)) {
+        if (packet.has_ping()) return {number_at(to), packet.ping().sequence()};
+      }
+    }
+    return {};
+  }
+  void answer(const Sent& ping, uint32_t as) {
+    proto::Ack ack;
+    ack.set_sequence(ping.sequence);
+    ack.set_target(std::string(node_id(ping.target).wire()));
+    members.heard_from_someone();
+    prober.receive_ack(node_id(as), ack);
+  }
+  static uint32_t number_at(const Address& address) {
+    uint32_t number = 1;
+    while (address_of(number) != address) ++number;
+    return number;
+  }
+
+  Streams streams{context};
+  Prober prober{context, table, members, outbox, streams, health};
+};
+
+/// The last accusation of `about` among these packets; none when there is none.
+std::optional<proto::MemberRecord> accusation_of(uint32_t about, const Packets& packets) {
+  std::optional<proto::MemberRecord> found;
+  for (const auto& [to, packet] : packets) {
+    for (const proto::Push& push : packet.pushes()) {
+      proto::MemberRecord record;
+      record.ParseFromString(push.record().payload());
+      if (record.id() == node_id(about).wire() && record.accusers_size() > 0) found = record;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("a ping that is asked for is sent and sent again and its answer carried back") {
+  Bench bench(9);
+  proto::PingRequest request;
+  request.set_sequence(77);
+  request.set_target(std::string(node_id(3).wire()));
+  request.set_target_address(address_of(3).wire_ip());
+  request.set_target_port(7946);
+  request.set_timeout_ms(100);
+  bench.prober.stop();  // no probes of its own
+  bench.prober.receive_ping_request(address_of(8), request);
+  Packets packets = bench.sent();
+  REQUIRE(packets.size() == 1);
+  CHECK(packets[0].first == address_of(3));
+  const uint32_t sequence = packets[0].second.ping().sequence();
+  CHECK(bench.run_for(60ms).size() == 1);
+
+  SECTION("an answer goes to whoever asked, with its number") {
+    bench.answer({3, sequence}, 3);
+    packets = bench.sent();
+    REQUIRE(packets.size() == 1);
+    CHECK(packets[0].first == address_of(8));
+    CHECK(packets[0].second.ack().sequence() == 77);
+    CHECK(bench.run_for(1s).empty());
+  }
+  SECTION("without an answer it is said that there was none") {
+    packets = bench.run_for(60ms);
+    REQUIRE(packets.size() == 1);
+    CHECK(packets[0].first == address_of(8));
+    CHECK(packets[0].second.nack().sequence() == 77);
+    CHECK_FALSE(packets[0].second.nack().refused());
+    CHECK(bench.run_for(1s).empty());
+  }
+  SECTION("a refused port is told at once") {
+    bench.prober.refused(address_of(3));
+    packets = bench.sent();
+    REQUIRE(packets.size() == 1);
+    CHECK(packets[0].second.nack().refused());
+  }
+}
+
+TEST_CASE("helpers that could not reach the target are named as accusers") {
+  Bench bench(9);
+  const Bench::Sent ping = bench.next_ping();
+  std::vector<uint32_t> helpers;
+  for (const auto& [to, packet] : bench.run_for(130ms)) {
+    if (packet.has_ping_request()) helpers.push_back(Bench::number_at(to));
+  }
+  REQUIRE(helpers.size() == bench.context.options.indirect_probes);
+  for (size_t i = 0; i < 2; ++i) {
+    proto::Nack nack;
+    nack.set_sequence(ping.sequence);
+    nack.set_target(std::string(node_id(ping.target).wire()));
+    bench.prober.receive_nack(node_id(helpers[i]), nack);
+  }
+  const auto accusation = accusation_of(ping.target, bench.run_for(400ms));
+  REQUIRE(accusation);
+  CHECK(accusation->accusers_size() == 3);  // this node and two helpers
+  CHECK(bench.health.score() == 2);         // for those that did not even answer us
+}
+
+TEST_CASE("a refused port is near-certain death when two hosts see it") {
+  const bool second_host = GENERATE(false, true);
+  Bench bench(9);
+  const Bench::Sent ping = bench.next_ping();
+  bench.prober.refused(address_of(ping.target));
+  std::vector<uint32_t> helpers;
+  for (const auto& [to, packet] : bench.sent()) {
+    if (packet.has_ping_request()) helpers.push_back(Bench::number_at(to));
+  }
+  REQUIRE(helpers.size() == 4);
+  proto::Nack nack;
+  nack.set_sequence(ping.sequence);
+  nack.set_target(std::string(node_id(ping.target).wire()));
+  nack.set_refused(second_host);
+  bench.prober.receive_nack(node_id(helpers[0]), nack);
+  const auto accusation = accusation_of(ping.target, bench.run_for(500ms));
+  REQUIRE(accusation);
+  CHECK(accusation->refused() == second_host);
+}
+
+TEST_CASE("who is accused is told so before others are") {
+  Bench bench(9);
+  const Bench::Sent ping = bench.next_ping();
+  bool told = false;
+  for (const auto& [to, packet] : bench.run_for(510ms)) {
+    told = told || (to == address_of(ping.target) && packet.records_size() == 1);
+  }
+  CHECK(told);
+}
+
+TEST_CASE("an answer through anybody ends the probe well") {
+  Bench bench(9);
+  const Bench::Sent ping = bench.next_ping();
+  bench.run_for(200ms);
+  bench.answer(ping, 5);
+  CHECK_FALSE(accusation_of(ping.target, bench.run_for(400ms)));
+  CHECK(bench.context.statistics.probes_failed == 0);
+}
+
+TEST_CASE("the round trip is measured with the answer to the one ping that was sent") {
+  Bench bench(9);
+  Bench::Sent ping = bench.next_ping();
+  const TimePoint asked = bench.context.now;
+  bench.run_for(20ms);
+  bench.answer(ping, ping.target);
+  CHECK(bench.table.find(node_id(ping.target))->srtt <= bench.context.now - asked + 1ms);
+  CHECK(bench.table.find(node_id(ping.target))->srtt >= 20ms);
+
+  ping = bench.next_ping();
+  bench.run_for(200ms);  // meanwhile the ping was repeated: which of them is answered?
+  bench.answer(ping, ping.target);
+  CHECK(bench.table.find(node_id(ping.target))->srtt == Duration(0));
+}
+
+TEST_CASE("answers heal the local health that missing ones have worsened") {
+  Bench bench(9);
+  bench.health.worsen(3);
+  for (int i = 0; i < 3; ++i) {
+    const Bench::Sent ping = bench.next_ping();
+    bench.answer(ping, ping.target);
+  }
+  CHECK(bench.health.score() == 0);
+}
+
+TEST_CASE("a probe gets back the time in which this node did not run") {
+  Bench bench(9);
+  const Bench::Sent ping = bench.next_ping();
+  bench.context.now += 3s;
+  bench.prober.forgive(3s);
+  CHECK_FALSE(accusation_of(ping.target, bench.run_for(300ms)));
+  bench.answer(ping, ping.target);
+  CHECK(bench.context.statistics.probes_failed == 0);
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A node that did not run for a while: the time is not held against others.
+#include "membership/node.h"
+#include "membership/wire.h"
+#include "proto/gossip.pb.h"
+#include "test/catch.h"
+#include "test/unit/membership/fixture.h"
+
+using namespace std::chrono_literals;
+namespace proto = starling::proto;
+using namespace starling::membership;  // NOLINT(google-build-using-namespace)
+using test::address_of;
+using test::identity_of;
+using test::member_record;
+using test::node_id;
+
+namespace {
+
+/// One node; packets from number 1 keep it from taking itself for deaf.
+struct Bench {
+  void receive(const std::vector<proto::MemberRecord>& records) {
+    proto::Packet packet;
+    packet.set_sender(std::string(node_id(1).wire()));
+    for (const proto::MemberRecord& record : records) {
+      *packet.add_records() = Members::encode(record);
+    }
+    node.receive_datagram(now, address_of(1), packet.SerializeAsString());
+  }
+  /// Runs on time, and hears something every 100 ms.
+  void run_until(TimePoint end) {
+    while (now < end) {
+      const TimePoint pause = now + 100ms;
+      while (node.next_deadline() <= pause) {
+        now = std::max(now, node.next_deadline());
+        node.advance(now);
+      }
+      now = pause;
+      receive({});
+    }
+  }
+  bool failed() {
+    bool seen = false;
+    for (const Action& action : node.take_actions()) {
+      const auto* event = std::get_if<MemberEvent>(&action);
+      seen = seen || (event != nullptr && event->change == MemberChange::kFailed &&
+                      event->member.id == node_id(5));
+    }
+    return seen;
+  }
+
+  TimePoint now = TimePoint{} + 1s;
+  Node node{Options::lan(), identity_of(0), Random(1), now};
+};
+
+}  // namespace
+
+TEST_CASE("a suspect gets back the time in which this node was stalled") {
+  const bool stalled = GENERATE(false, true);
+  Bench bench;
+  for (uint32_t i = 1; i <= 9; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
+  auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_SUSPECT);
+  for (const uint32_t accuser : {1U, 2U, 3U, 4U}) {
+    accusation.add_accusers(std::string(node_id(accuser).wire()));
+  }
+  bench.receive({accusation});
+  const TimePoint begin = bench.now;
+  bench.run_until(begin + 1s);
+  if (stalled) {
+    bench.now += 1400ms;  // less than deaf_after
+    bench.receive({});
+  }
+  // Confirmed, it fails after suspicion_min and at most two round_trip_max.
+  bench.run_until(begin + 4s);
+  CHECK(bench.failed() == !stalled);
+  bench.run_until(begin + 6s);
+  CHECK(bench.failed() == stalled);
+}
