@@ -37,6 +37,10 @@ class Process {
   /// Trace are enough. `bytes` are the protocol's own.
   [[nodiscard]] virtual membership::Actions take_actions() = 0;
 
+  /// The world blocks it at sends and receives (World::block), or ceases to: it holds back what the
+  /// process sends by itself. For those whose own course stops at a send that does not return.
+  virtual void set_blocked(TimePoint /*now*/, bool /*blocked*/) {}
+
   virtual void join(TimePoint now, const std::vector<Address>& addresses, bool replay) = 0;
   virtual void leave(TimePoint now) = 0;
 

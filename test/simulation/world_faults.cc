@@ -35,6 +35,7 @@ void World::block(NodeIndex node) {
   Host& host = *hosts_[node];
   if (!host.process || host.blocked) return;
   host.blocked = true;
+  host.process->set_blocked(local(host), true);
   tell(Fault::kBlock, node);
 }
 
@@ -42,6 +43,7 @@ void World::unblock(NodeIndex node) {
   Host& host = *hosts_[node];
   if (!host.process || !host.blocked) return;
   host.blocked = false;
+  host.process->set_blocked(local(host), false);
   tell(Fault::kUnblock, node);
   wake(node);
 }

@@ -6,6 +6,9 @@ namespace starling::simulation {
 const std::vector<Experiment>& experiments() {
   static const std::vector<Experiment> all = {
       {"detection", "how long a death stays unknown, silent or on a live host", run_detection},
+      {"lifeguard-interval", "members stand still again and again (Lifeguard)",
+       run_lifeguard_interval},
+      {"lifeguard-threshold", "members stand still once (Lifeguard)", run_lifeguard_threshold},
       {"rapid", "one member in a hundred has a bad network (Rapid, ATC 2018)", run_rapid},
   };
   return all;

@@ -62,6 +62,7 @@ void print_failure(const FailureLog::Failure& failure, uint64_t seed, TimePoint 
               disturbed ? " (disturbed)" : "", failure.about, evidence.confirmations,
               evidence.refused ? ", refused" : "", evidence.declared ? ", declared by others" : "",
               evidence.isolated ? ", isolated" : "");
+  std::fflush(stdout);
 }
 
 // --- traffic ---

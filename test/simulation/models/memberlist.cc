@@ -161,6 +161,10 @@ void Memberlist::gossip() {
         return node.state != MemberlistState::kDead || now - node.changed <= dead_for;
       },
       &picked_);
+  if (blocked_ && !picked_.empty()) {
+    picked_.resize(gossip_stuck_ ? 0 : 1);
+    gossip_stuck_ = true;
+  }
   for (const MemberlistNode& node : picked_) {
     std::vector<MemberlistMessage> messages;
     queue_.take(kCompoundOverhead, options_.udp_buffer_size - kCompoundHeader,
@@ -303,6 +307,15 @@ void Memberlist::stream_closed(TimePoint now, membership::StreamId stream,
   const Stream known = it->second;
   streams_.erase(it);
   push_pull_ended(known, false);
+}
+
+void Memberlist::set_blocked(TimePoint now, bool blocked) {
+  enter(now);
+  run_timers();
+  blocked_ = blocked;
+  if (blocked) return;
+  gossip_stuck_ = false;
+  unblock_probe();
 }
 
 // --- join, leave, and Serf ---

@@ -55,6 +55,8 @@ class Memberlist : public Process {
   void advance(TimePoint now) override;
   [[nodiscard]] TimePoint next_deadline() const override;
   [[nodiscard]] membership::Actions take_actions() override { return std::exchange(actions_, {}); }
+  /// A goroutine that sends stops there until the block ends; the others go on.
+  void set_blocked(TimePoint now, bool blocked) override;
   void join(TimePoint now, const std::vector<Address>& addresses, bool replay) override;
   void leave(TimePoint now) override;
   [[nodiscard]] size_t alive_count() const override { return alive_; }
@@ -93,6 +95,9 @@ class Memberlist : public Process {
     unsigned nacks = 0;
     membership::StreamId stream = 0;
     bool contacted = false;  ///< over TCP
+    bool asked = false;      ///< others, after the time-out
+    bool stuck = false;      ///< at a send that does not return,
+    bool late = false;       ///< the first to another member
   };
   /// A ping made for another (net.go, handleIndirectPing).
   struct Relay {
@@ -144,6 +149,7 @@ class Memberlist : public Process {
   void probe_timed_out();
   void probe_ended();
   void finish_probe(int awareness_delta);
+  void unblock_probe();
   void handle_ack(const MemberlistMessage& message);
 
   // --- memberlist_state.cc ---
@@ -172,6 +178,8 @@ class Memberlist : public Process {
   TimePoint probe_phase_;
   TimePoint gossip_phase_;
   bool gossip_armed_ = false;
+  bool gossip_stuck_ = false;
+  bool blocked_ = false;
   std::optional<Probe> probe_;
   bool probe_pending_ = false;  ///< a tick came while the last probe was under way
   size_t probe_index_ = 0;

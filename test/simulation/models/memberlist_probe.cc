@@ -40,6 +40,7 @@ void Memberlist::probe_node(const MemberlistNode& target) {
   probe.sequence = ++sequence_;
   probe.target = target;
   probe.deadline = now_ + awareness_.scale(options_.probe_interval);
+  probe.stuck = blocked_;
   probe_ = probe;
   schedule(now_ + options_.probe_timeout, TimerKind::kProbeTimeout, probe.sequence);
   schedule(probe.deadline, TimerKind::kProbeDeadline, probe.sequence);
@@ -76,6 +77,12 @@ void Memberlist::handle_ack(const MemberlistMessage& message) {
 // state.go, probeNode, HANDLE_REMOTE_FAILURE: asks others, and tries TCP.
 void Memberlist::probe_timed_out() {
   Probe& probe = *probe_;
+  if (probe.stuck || probe.asked) return;
+  if (blocked_) {
+    probe.stuck = probe.late = true;
+    return;
+  }
+  probe.asked = true;
   nodes_.pick(
       options_.indirect_checks, random_,
       [&](const MemberlistNode& node) {
@@ -101,7 +108,9 @@ void Memberlist::probe_timed_out() {
 
 // state.go, the end of probeNode: the TCP ping is looked at only now.
 void Memberlist::probe_ended() {
+  if (!probe_->asked) probe_timed_out();
   const Probe probe = *probe_;
+  if (probe.stuck) return;
   if (probe.contacted) {
     finish_probe(-1);
     return;
@@ -117,6 +126,20 @@ void Memberlist::probe_ended() {
                 .node = probe.target.node,
                 .from = self_});
   finish_probe(delta);
+}
+
+// The goroutine goes on from the send at which it stopped. Its deadline has been running; the first
+// time-out runs from when the ping is out.
+void Memberlist::unblock_probe() {
+  if (!probe_ || !probe_->stuck) return;
+  probe_->stuck = false;
+  if (now_ >= probe_->deadline) {
+    probe_ended();
+  } else if (probe_->late) {
+    probe_timed_out();
+  } else {
+    schedule(now_ + options_.probe_timeout, TimerKind::kProbeTimeout, probe_->sequence);
+  }
 }
 
 void Memberlist::finish_probe(int awareness_delta) {

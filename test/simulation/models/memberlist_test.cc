@@ -207,6 +207,23 @@ TEST_CASE("a suspect that hears of it refutes, and is not declared failed") {
   CHECK(suspicions > 0);
 }
 
+TEST_CASE("a blocked member suspects the one that it was about to probe, when the block ends") {
+  World world(memberlist_world(9, 20));
+  MemberWatch watch(world);
+  start(world, 20);
+  world.run_for(5s);
+  world.block(4);
+  world.run_for(4s);
+  // Its suspicions wait with whatever else it has to say.
+  CHECK(model(world, 4).traffic().suspicions == 0);
+  world.unblock(4);
+  world.run_for(100ms);
+  CHECK(model(world, 4).traffic().suspicions == 1);
+  CHECK(model(world, 4).health_score() >= 3);  // none of those that it asked for nacks could answer
+  world.run_for(60s);
+  CHECK(watch.count(MemberChange::kFailed) == 0);
+}
+
 TEST_CASE("a long pause is a failure, and ends with the member back") {
   World world(memberlist_world(4, 20));
   MemberWatch watch(world);
