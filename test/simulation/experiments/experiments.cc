@@ -10,6 +10,9 @@ const std::vector<Experiment>& experiments() {
        run_lifeguard_interval},
       {"lifeguard-threshold", "members stand still once (Lifeguard)", run_lifeguard_threshold},
       {"rapid", "one member in a hundred has a bad network (Rapid, ATC 2018)", run_rapid},
+      {"bootstrap", "all members join at once through one seed (Rapid)", run_bootstrap},
+      {"loss", "every link loses packets, steadily", run_loss},
+      {"scale", "what a cluster at rest sends, and how fast it is simulated", run_scale},
   };
   return all;
 }
