@@ -30,6 +30,8 @@ inline constexpr size_t kMaxSeenQueries = 4096;
 inline constexpr size_t kMaxOwnQueries = 256;
 /// Tree pushes waiting for an acknowledgement.
 inline constexpr size_t kMaxPendingHops = 16'384;
+/// Records gathered for one broadcast.
+inline constexpr size_t kMaxBatched = 8192;
 /// Direct messages waiting for an acknowledgement.
 inline constexpr size_t kMaxDirect = 4096;
 /// Streams open at once, in both directions together.

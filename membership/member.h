@@ -29,6 +29,7 @@ struct Member {
   LamportTime ltime = 0;  ///< of the last change of status
   uint8_t protocol_min = 1;
   uint8_t protocol_max = 1;
+  bool degraded = false;  ///< others reach it badly, but not never (swim/degraded.h)
 };
 
 }  // namespace starling::membership

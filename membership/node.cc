@@ -36,8 +36,10 @@ constexpr Duration kLongestRejoinWait = 5min;
 }  // namespace
 
 struct Node::Parts {
-  Parts(const Options& options, Identity identity, Random random, TimePoint now)
+  Parts(const Options& options, Identity identity, Random random, TimePoint now,
+        std::shared_ptr<DescriptionPool> descriptions)
       : context{options, std::move(identity), random, now, {}, {}, {}, {}, {}},
+        table(std::move(descriptions)),
         health(options.local_health_max),
         outbox(context),
         tree(context, table, outbox),
@@ -87,7 +89,7 @@ struct Node::Parts {
   void receive(const Address& from, const NodeId& sender, const proto::Packet& packet);
   void receive_probe(const Address& from, const NodeId& sender, const proto::Packet& packet);
   void receive_push(const Address& from, const NodeId& sender, const proto::Push& push);
-  Verdict apply(const proto::Record& record, NodeId& origin);
+  Verdict apply(const proto::Record& record, Heard how, NodeId& origin);
   [[nodiscard]] bool has(const proto::RecordId& id) const;
   [[nodiscard]] std::optional<proto::Record> find(const proto::RecordId& id) const;
   void receive_stream(StreamId id, const proto::StreamMessage& message);
@@ -104,7 +106,7 @@ void Node::Parts::enter(TimePoint now) {
   STARLING_ASSERT(now >= context.now);
   const TimePoint promised = next_deadline();
   context.now = now;
-  if (promised == kNever || now <= promised) return;
+  if (promised == kNever || now <= promised || !context.options.guards.stall) return;
   // The stall rule: time in which this process did not run is not held against others.
   const Duration late = now - promised;
   if (late <= std::max<Duration>(kStallLeast, context.options.probe_interval / 4)) {
@@ -197,7 +199,7 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
   receive_probe(from, sender, packet);
   for (const proto::Record& record : packet.records()) {
     NodeId origin;
-    const Verdict verdict = apply(record, origin);
+    const Verdict verdict = apply(record, Heard::kRode, origin);
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
     if (verdict == Verdict::kFresh && record.kind() == proto::RECORD_QUERY) {
       proto::RecordId id;
@@ -236,18 +238,23 @@ void Node::Parts::receive_probe(const Address& from, const NodeId& sender,
 }
 
 void Node::Parts::receive_push(const Address& from, const NodeId& sender, const proto::Push& push) {
+  // The freshest of its records decides whether it is passed on.
   NodeId origin = sender;
-  const Verdict verdict = apply(push.record(), origin);
-  if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
-  tree.receive(from, sender, push, verdict, origin);
+  Verdict freshest = Verdict::kInvalid;
+  for (const proto::Record& record : push.records()) {
+    const Verdict verdict = apply(record, Heard::kPushed, origin);
+    if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
+    freshest = std::min(freshest, verdict);  // in the order of Verdict
+  }
+  tree.receive(from, sender, push, freshest, push.records_size() == 1 ? origin : sender);
 }
 
 /// Hands a record to the part that owns its kind. `origin` becomes who has it for certain.
-Verdict Node::Parts::apply(const proto::Record& record, NodeId& origin) {
+Verdict Node::Parts::apply(const proto::Record& record, Heard how, NodeId& origin) {
   Verdict verdict = Verdict::kInvalid;
   switch (record.kind()) {
     case proto::RECORD_MEMBER:
-      return members.apply(record);
+      return members.apply(record, how);
     case proto::RECORD_USER_EVENT:
       verdict = events.apply(record);
       break;
@@ -342,8 +349,9 @@ void Node::Parts::stream_closed(StreamId id, StreamEnd end) {
 // --- the door ----------------------------------------------------------------------------------
 
 Node::Node(const Options& options, Identity identity, Random random, TimePoint now,
-           Restored restored)
-    : parts_(std::make_unique<Parts>(options, std::move(identity), random, now)) {
+           Restored restored, std::shared_ptr<DescriptionPool> descriptions)
+    : parts_(std::make_unique<Parts>(options, std::move(identity), random, now,
+                                     std::move(descriptions))) {
   Parts& p = *parts_;
   p.context.member_clock.witness(restored.member_ltime);
   p.context.event_clock.witness(restored.event_ltime);
@@ -549,7 +557,7 @@ Result<QueryHandle> Node::send_query(TimePoint now, const QueryOptions& query) {
   auto started = p.queries.start(query);
   if (!started) return tl::unexpected(started.error());
   NodeId origin = p.context.identity.id;
-  p.apply(started->record, origin);
+  p.apply(started->record, Heard::kPushed, origin);
   p.tree.publish(started->record, origin);
   p.finish_turn();
   return started->handle;
@@ -603,7 +611,7 @@ std::optional<Member> Node::member(std::string_view name) const {
 
 void Node::visit_members(const std::function<void(const MemberState&)>& visit) const {
   for (const Entry* entry : parts_->table.all()) {
-    visit({entry->id, entry->incarnation, entry->status});
+    visit({entry->id(), entry->incarnation, entry->status});
   }
 }
 
@@ -613,8 +621,8 @@ size_t Node::up_count() const {
 
 std::optional<Duration> Node::round_trip(const NodeId& id) const {
   const Entry* entry = parts_->table.find(id);
-  if (entry == nullptr || entry->srtt == Duration(0)) return std::nullopt;
-  return entry->srtt;
+  if (entry == nullptr || !entry->measured()) return std::nullopt;
+  return entry->srtt();
 }
 
 Clocks Node::clocks() const {
@@ -637,6 +645,28 @@ uint64_t Node::event_fingerprint() const {
 size_t Node::events_held() const {
   return parts_->events.held();
 }
+Sizes Node::sizes() const {
+  const Parts& p = *parts_;
+  Sizes sizes;
+  sizes.members = p.table.size() + 1;
+  sizes.failed = p.table.failed_count();
+  sizes.suspicions = p.members.suspicion_count();
+  sizes.degraded = p.members.degraded_count();
+  sizes.member_timers = p.members.timer_count();
+  sizes.probes = p.prober.running();
+  sizes.relays = p.prober.relaying();
+  sizes.piggybacked = p.piggyback.size();
+  sizes.hops = p.tree.pending();
+  sizes.gathered = p.tree.gathered();
+  sizes.streams = p.streams.size();
+  sizes.events = p.events.held();
+  return sizes;
+}
+
+bool Node::consistent() const {
+  return parts_->table.consistent();
+}
+
 bool Node::leaving() const {
   return parts_->members.leaving();
 }

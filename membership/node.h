@@ -102,6 +102,7 @@ struct Statistics {
   uint64_t dropped_progress = 0;  ///< over kMaxProgress or kMaxBeyond
   uint64_t dropped_queries = 0;   ///< over kMaxSeenQueries
   uint64_t dropped_hops = 0;      ///< over kMaxPendingHops: sent once, not repeated
+  uint64_t dropped_batched = 0;   ///< over kMaxBatched: left to anti-entropy
   uint64_t dropped_direct = 0;    ///< over kMaxDirect, or nobody could carry it
   uint64_t refused_streams = 0;   ///< over kMaxStreams
 };
@@ -137,11 +138,30 @@ enum class StreamEnd : uint8_t {
   kProtocol,     ///< could not be opened or parsed: another key, another protocol
 };
 
+/// How much a node holds at present, for metrics and for checks of its bounds.
+struct Sizes {
+  size_t members = 0;  ///< of any status, this one included; <= kMaxMembers
+  size_t failed = 0;
+  size_t suspicions = 0;
+  size_t degraded = 0;
+  size_t member_timers = 0;  ///< at most three per member
+  size_t probes = 0;         ///< own, unanswered
+  size_t relays = 0;         ///< for others; <= 1024
+  size_t piggybacked = 0;    ///< <= members
+  size_t hops = 0;           ///< unacknowledged; <= kMaxPendingHops
+  size_t gathered = 0;       ///< <= kMaxBatched
+  size_t streams = 0;        ///< <= kMaxStreams
+  size_t events = 0;         ///< <= Options::event_retention_count
+};
+
+class DescriptionPool;
+
 class Node {
  public:
   /// `options` must be valid (Options::validate); `identity` too (see validate_identity).
+  /// Nodes of one process may share `descriptions` (swim/description.h): the simulator's do.
   Node(const Options& options, Identity identity, Random random, TimePoint now,
-       Restored restored = {});
+       Restored restored = {}, std::shared_ptr<DescriptionPool> descriptions = nullptr);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -214,6 +234,9 @@ class Node {
   /// Events held for others, and their bytes.
   [[nodiscard]] size_t events_held() const;
   [[nodiscard]] bool leaving() const;
+  [[nodiscard]] Sizes sizes() const;
+  /// Indices and fingerprints are as their entries say. O(n log n); for tests.
+  [[nodiscard]] bool consistent() const;
 
  private:
   struct Parts;

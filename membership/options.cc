@@ -24,6 +24,7 @@ Options Options::wan() {
   o.deaf_after = 3s;
   o.hop_timeout_min = 30ms;
   o.hop_timeout_max = 3s;
+  o.batch_delay = 100ms;
   o.announce_delay = 300ms;
   o.sync_after = 5s;
   o.leave_timeout = 3s;
@@ -50,12 +51,20 @@ Options Options::local() {
   return o;
 }
 
+Options Options::forgiving() {
+  Options o;
+  o.suspicion_min = 6s;
+  o.suspicion_max = 60s;
+  return o;
+}
+
 Result<Options> Options::profile(std::string_view name) {
   if (name == "lan") return lan();
   if (name == "wan") return wan();
   if (name == "local") return local();
+  if (name == "forgiving") return forgiving();
   return fail(ErrorKind::kInvalid,
-              "unknown profile '" + std::string(name) + "': use lan, wan or local");
+              "unknown profile '" + std::string(name) + "': use lan, wan, local or forgiving");
 }
 
 Result<void> Options::validate() const {
@@ -83,6 +92,7 @@ Result<void> Options::validate() const {
       {isolated_after > 0ms, "isolated_after must be above 0"},
       {tree_fanout >= 2 && tree_fanout <= 64, "tree_fanout must be 2..64"},
       {tree_direct_max >= 1, "tree_direct_max must be at least 1"},
+      {batch_delay >= 0ms, "batch_delay must not be negative"},
       {hop_timeout_min > 0ms && hop_timeout_min <= hop_timeout_max,
        "0 < hop_timeout_min <= hop_timeout_max"},
       {announce_fanout <= 8, "announce_fanout must be 0..8"},

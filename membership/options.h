@@ -16,6 +16,19 @@ namespace starling::membership {
 
 using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace): readable defaults
 
+/// Rules that keep a fast detector right (algorithm and figures: docs/protocol.md, docs/results).
+/// Each can be switched off to see what it brings; an agent always has all of them.
+struct Guards {
+  bool confirmation = true;         ///< nobody is declared failed on one member's word
+  bool demotion = true;             ///< "failed" heard from others is a suspicion that they confirm
+  bool stall = true;                ///< time in which we did not run does not count against others
+  bool deaf = true;                 ///< nor does time in which we heard nobody
+  bool nacks = true;                ///< helpers that could not reach it either confirm
+  bool refused = true;              ///< a refused port is evidence
+  bool buddy = true;                ///< a suspect is told first, and once more before it fails
+  bool adaptive_round_trip = true;  ///< probe time-outs follow the measured round trip
+};
+
 /// Start from one of the profiles, change single values, then validate().
 struct Options {
   // --- probing ---
@@ -53,11 +66,16 @@ struct Options {
   /// Fully isolated for this long: unconfirmed suspicions may fail after all. > 0.
   Duration isolated_after = 120s;
 
+  Guards guards;
+
   // --- gossip ---
   /// Children of one member in the broadcast tree. 2..64.
   unsigned tree_fanout = 8;
   /// Clusters up to this size are told directly, in one hop. >= 1.
   unsigned tree_direct_max = 32;
+  /// Records that come up within this time of each other, as in a mass join, are broadcast
+  /// together. >= 0.
+  Duration batch_delay = 50ms;
   /// A hop's acknowledgement is waited for between these times, doubling. 0 < min <= max.
   Duration hop_timeout_min = 4ms;
   Duration hop_timeout_max = 500ms;
@@ -95,7 +113,9 @@ struct Options {
   static Options lan();
   static Options wan();
   static Options local();
-  /// "lan", "wan" or "local".
+  /// lan() for hosts that pause: a silent member is given twice the time.
+  static Options forgiving();
+  /// "lan", "wan", "local" or "forgiving".
   static Result<Options> profile(std::string_view name);
 
   /// Names the first option that is out of range, its value and its bounds.

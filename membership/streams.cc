@@ -22,6 +22,10 @@ std::optional<StreamId> Streams::open(StreamUse use, const Address& to, Duration
 bool Streams::accept(StreamId id, const Address& from) {
   if (streams_.size() >= kMaxStreams) {
     ++context_.statistics.refused_streams;
+    proto::StreamMessage message;
+    message.set_sender(std::string(context_.identity.id.wire()));
+    message.mutable_sync_reply()->set_busy(true);
+    context_.emit(SendStream{id, message.SerializeAsString()});
     context_.emit(CloseStream{id});
     return false;
   }

@@ -33,7 +33,7 @@ class Streams {
 
   /// Asks for a connection; none when too many are open.
   std::optional<StreamId> open(StreamUse use, const Address& to, Duration timeout);
-  /// False (and closed at once) when too many are open.
+  /// False when too many are open: it is told that we are busy, and closed.
   bool accept(StreamId id, const Address& from);
   void opened(StreamId id);
   [[nodiscard]] Stream* find(StreamId id);
@@ -46,6 +46,7 @@ class Streams {
   /// Was closed by the other side or the driver.
   std::optional<Stream> forget(StreamId id);
 
+  [[nodiscard]] size_t size() const { return streams_.size(); }
   [[nodiscard]] TimePoint next_deadline() const { return idle_.next(); }
   /// A stream that has been idle for too long, if there is one; it still has to be closed.
   std::optional<StreamId> pop_idle() { return idle_.pop(context_.now); }

@@ -71,7 +71,7 @@ void Announcements::advance() {
   const auto anyone = [](const Entry& entry) { return entry.status == Status::kAlive; };
   for (const Entry* entry :
        table_.random_up(context_.options.announce_fanout, context_.random, anyone)) {
-    for (const proto::RecordId& id : queue_) outbox_.announce(entry->address, id);
+    for (const proto::RecordId& id : queue_) outbox_.announce(entry->address(), id);
   }
   queue_.clear();
 }

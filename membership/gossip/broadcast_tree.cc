@@ -2,7 +2,9 @@
 #include "membership/gossip/broadcast_tree.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "membership/hash.h"
 #include "membership/limits.h"
 #include "membership/planted_bug.h"
 
@@ -16,36 +18,98 @@ constexpr size_t kCoveredRanges = 4;      // per record
 constexpr size_t kCoveredRecords = 8192;  // remembered at once
 constexpr Duration kCoveredFor = std::chrono::seconds(10);
 
-uint64_t fingerprint_of(const proto::Record& record) {
-  uint64_t hash = 0xcbf29ce484222325ULL + static_cast<uint64_t>(record.kind());
-  for (const std::string* part : {&record.key(), &record.payload()}) {
-    for (const char c : *part) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-    hash = mix64(hash);
+// Records in one push: it fits a packet, with room for the push itself.
+constexpr size_t kBatchBytes = kMaxPacket - 120;
+constexpr size_t kRecordOverhead = 3;
+
+template <typename Records>
+uint64_t fingerprint_of(const Records& records) {
+  uint64_t hash = 0;
+  for (const proto::Record& record : records) {
+    hash = mix64(hash + static_cast<uint64_t>(record.kind()));
+    hash = mix64(hash ^ hash_bytes(record.key()));
+    hash = mix64(hash ^ hash_bytes(record.payload()));
   }
   return hash;
 }
 
 }  // namespace
 
+// --- beginning ---------------------------------------------------------------------------------
+
 void BroadcastTree::publish(const proto::Record& record, const NodeId& origin) {
+  gathered_.erase(record.key());
+  publish_batch({record}, origin);
+}
+
+void BroadcastTree::publish_batch(Records records, const NodeId& origin) {
   const Range all{0, UINT64_MAX};
-  const uint64_t fingerprint = fingerprint_of(record);
+  const uint64_t fingerprint = fingerprint_of(records);
   take_cover(fingerprint, all);
-  spread(std::make_shared<const proto::Record>(record), fingerprint, all, true,
+  spread(std::make_shared<const Records>(std::move(records)), fingerprint, all, true,
          context_.identity.id, origin);
 }
+
+void BroadcastTree::publish_soon(const proto::Record& record) {
+  const Duration delay = context_.options.batch_delay;
+  if (gathered_.empty() && context_.now - flushed_ >= delay) {
+    flushed_ = context_.now;
+    publish(record, context_.identity.id);
+    return;
+  }
+  gather(record, delay);
+}
+
+void BroadcastTree::publish_unless_heard(const proto::Record& record, Duration wait) {
+  gather(record, Duration(static_cast<Duration::rep>(context_.random.unit() *
+                                                     static_cast<double>(wait.count()))));
+}
+
+void BroadcastTree::gather(const proto::Record& record, Duration delay) {
+  if (gathered_.size() >= kMaxBatched) {
+    ++context_.statistics.dropped_batched;
+    return;
+  }
+  if (gathered_.empty()) flush_at_ = context_.now + delay;
+  gathered_[record.key()] = record;
+}
+
+void BroadcastTree::flush() {
+  flush_at_ = kNever;
+  flushed_ = context_.now;
+  Records batch;
+  size_t bytes = 0;
+  for (auto& [key, record] : std::exchange(gathered_, {})) {
+    const size_t size = record.ByteSizeLong() + kRecordOverhead;
+    if (bytes + size > kBatchBytes && !batch.empty()) {
+      publish_batch(std::exchange(batch, {}), context_.identity.id);
+      bytes = 0;
+    }
+    batch.push_back(std::move(record));
+    bytes += size;
+  }
+  if (!batch.empty()) publish_batch(std::move(batch), context_.identity.id);
+}
+
+// --- passing on --------------------------------------------------------------------------------
 
 void BroadcastTree::receive(const Address& from, const NodeId& sender, const proto::Push& push,
                             Verdict verdict, const NodeId& origin) {
   // Acknowledged whatever it was: repeating it would not make it better.
   outbox_.push_ack(from, push.hop());
+  for (const proto::Record& record : push.records()) {
+    const auto same = gathered_.find(record.key());
+    if (same != gathered_.end() && same->second.payload() == record.payload()) {
+      gathered_.erase(same);
+    }
+  }
   if (verdict != Verdict::kFresh && verdict != Verdict::kKnown) return;
   const Range range{push.range_begin(), push.range_end()};
   if (range.begin >= range.end) return;
-  const uint64_t fingerprint = fingerprint_of(push.record());
+  const uint64_t fingerprint = fingerprint_of(push.records());
   if (!take_cover(fingerprint, range)) return;
-  spread(std::make_shared<const proto::Record>(push.record()), fingerprint, range, false, sender,
-         origin);
+  spread(std::make_shared<const Records>(push.records().begin(), push.records().end()), fingerprint,
+         range, false, sender, origin);
 }
 
 bool BroadcastTree::take_cover(uint64_t fingerprint, const Range& range) {
@@ -63,22 +127,19 @@ bool BroadcastTree::take_cover(uint64_t fingerprint, const Range& range) {
   return true;
 }
 
-void BroadcastTree::spread(const SharedRecord& record, uint64_t fingerprint, const Range& range,
+void BroadcastTree::spread(const SharedRecords& records, uint64_t fingerprint, const Range& range,
                            bool whole, const NodeId& sender, const NodeId& origin) {
-  const std::vector<RingEntry>& ring = table_.ring();
-  const auto before = [](const RingEntry& place, uint64_t position) {
-    return place.position < position;
-  };
-  std::vector<RingEntry> children;
-  for (auto place = std::lower_bound(ring.begin(), ring.end(), range.begin, before);
-       place != ring.end() && place->position < range.end; ++place) {
-    if (place->entry->id != sender && place->entry->id != origin) children.push_back(*place);
+  const size_t begin = table_.ring_place(range.begin);
+  const size_t end = table_.ring_place(range.end);
+  std::vector<Entry*> children;
+  children.reserve(end - begin);
+  for (size_t place = begin; place < end; ++place) {
+    Entry& entry = table_.ring_at(place);
+    if (entry.id() != sender && entry.id() != origin) children.push_back(&entry);
   }
   if (children.empty()) return;
   if (whole && children.size() <= context_.options.tree_direct_max) {
-    for (const RingEntry& child : children) {
-      send_hop(*child.entry, record, fingerprint, Range{0, 0}, origin);
-    }
+    for (Entry* child : children) send_hop(*child, records, fingerprint, Range{0, 0}, origin);
     return;
   }
   const size_t parts = std::min<size_t>(context_.options.tree_fanout, children.size());
@@ -86,17 +147,17 @@ void BroadcastTree::spread(const SharedRecord& record, uint64_t fingerprint, con
     if (part == 0 && planted(PlantedBug::kTreeForgetsRange)) continue;
     const size_t first = children.size() * part / parts;
     const size_t last = children.size() * (part + 1) / parts;
-    const Range sub{part == 0 ? range.begin : children[first].position,
-                    part + 1 == parts ? range.end : children[last].position};
-    Entry& child = *children[first + context_.random.below(last - first)].entry;
-    send_hop(child, record, fingerprint, sub, origin);
+    const Range sub{part == 0 ? range.begin : children[first]->position(),
+                    part + 1 == parts ? range.end : children[last]->position()};
+    Entry& child = *children[first + context_.random.below(last - first)];
+    send_hop(child, records, fingerprint, sub, origin);
   }
 }
 
-void BroadcastTree::send_hop(Entry& child, const SharedRecord& record, uint64_t fingerprint,
+void BroadcastTree::send_hop(Entry& child, const SharedRecords& records, uint64_t fingerprint,
                              const Range& range, const NodeId& origin) {
   const uint32_t id = next_hop_++;
-  Hop hop{record, fingerprint, child.id, origin, range, first_timeout(child), 1};
+  Hop hop{records, fingerprint, child.id(), origin, range, first_timeout(child), 1};
   transmit(id, hop, child);
   if (hops_.size() >= kMaxPendingHops) {
     ++context_.statistics.dropped_hops;
@@ -109,7 +170,7 @@ void BroadcastTree::send_hop(Entry& child, const SharedRecord& record, uint64_t 
 Duration BroadcastTree::first_timeout(const Entry& child) {
   const Options& options = context_.options;
   const Duration guess =
-      child.srtt > Duration(0) ? 2 * child.srtt + 4 * child.rttvar : 4 * options.hop_timeout_min;
+      child.measured() ? 2 * child.srtt() + 4 * child.rttvar() : 4 * options.hop_timeout_min;
   const Duration timeout = std::clamp(guess, options.hop_timeout_min, options.hop_timeout_max);
   return timeout + Duration(static_cast<Duration::rep>(
                        context_.random.below(static_cast<size_t>(timeout.count() / 4) + 1)));
@@ -117,12 +178,12 @@ Duration BroadcastTree::first_timeout(const Entry& child) {
 
 void BroadcastTree::transmit(uint32_t id, const Hop& hop, const Entry& child) {
   proto::Push push;
-  *push.mutable_record() = *hop.record;
+  for (const proto::Record& record : *hop.records) *push.add_records() = record;
   push.set_range_begin(hop.range.begin);
   push.set_range_end(hop.range.end);
   push.set_hop(id);
   ++context_.statistics.pushes_sent;
-  outbox_.push(child.address, std::move(push));
+  outbox_.push(child.address(), std::move(push));
 }
 
 void BroadcastTree::acknowledged(uint32_t hop) {
@@ -131,10 +192,11 @@ void BroadcastTree::acknowledged(uint32_t hop) {
 }
 
 TimePoint BroadcastTree::next_deadline() const {
-  return std::min(due_.next(), forget_.next());
+  return std::min({due_.next(), forget_.next(), flush_at_});
 }
 
 void BroadcastTree::advance() {
+  if (context_.now >= flush_at_) flush();
   while (const auto id = due_.pop(context_.now)) retry(*id);
   while (const auto record = forget_.pop(context_.now)) covered_.erase(*record);
 }
@@ -153,15 +215,14 @@ void BroadcastTree::retry(uint32_t id) {
   if (gone || hop.tries >= kTriesSameChild) {
     // Another representative of the same range, if it has one.
     std::vector<Entry*> others;
-    for (const RingEntry& place : table_.ring()) {
-      if (place.position < hop.range.begin || place.position >= hop.range.end) continue;
-      if (place.entry->id != hop.child && place.entry->id != hop.origin) {
-        others.push_back(place.entry);
-      }
+    const size_t end = table_.ring_place(hop.range.end);
+    for (size_t place = table_.ring_place(hop.range.begin); place < end; ++place) {
+      Entry& entry = table_.ring_at(place);
+      if (entry.id() != hop.child && entry.id() != hop.origin) others.push_back(&entry);
     }
     if (!others.empty()) {
       child = others[context_.random.below(others.size())];
-      hop.child = child->id;
+      hop.child = child->id();
     } else if (gone) {
       ++context_.statistics.pushes_abandoned;
       hops_.erase(found);

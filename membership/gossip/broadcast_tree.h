@@ -7,10 +7,15 @@
 // misses (views that differ, five tries in vain) announcements and anti-entropy repair.
 //
 // Clusters of up to `tree_direct_max` others are told in one hop.
+//
+// When many records come up together (a mass join, a healed partition) they are gathered for a
+// moment and travel in one push: publish_soon().
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -32,20 +37,29 @@ class BroadcastTree {
 
   /// Starts a broadcast to all. `origin` knows it already (it need not be a member).
   void publish(const proto::Record& record, const NodeId& origin);
+  /// The same, together with others that come up within Options::batch_delay; at once when none
+  /// has for that long. Over kMaxBatched records at a time the rest is left to anti-entropy.
+  void publish_soon(const proto::Record& record);
+  /// As publish_soon() after a random wait of up to `wait`, unless somebody else tells us of it
+  /// before: several members may have found out the same.
+  void publish_unless_heard(const proto::Record& record, Duration wait);
 
-  /// A push has arrived from member `sender` at `from`, and its record was judged. Acknowledges it
-  /// and covers its range as the verdict says.
+  /// A push has arrived from member `sender` at `from`, and its records were judged. Acknowledges
+  /// it and covers its range as the verdict (of the freshest) says.
   void receive(const Address& from, const NodeId& sender, const proto::Push& push, Verdict verdict,
                const NodeId& origin);
   void acknowledged(uint32_t hop);
 
   /// Hops that wait for an acknowledgement.
   [[nodiscard]] size_t pending() const { return hops_.size(); }
+  /// Records that wait to be broadcast together.
+  [[nodiscard]] size_t gathered() const { return gathered_.size(); }
   [[nodiscard]] TimePoint next_deadline() const;
   void advance();
 
  private:
-  using SharedRecord = std::shared_ptr<const proto::Record>;
+  using Records = std::vector<proto::Record>;
+  using SharedRecords = std::shared_ptr<const Records>;
   struct Range {
     uint64_t begin;
     uint64_t end;
@@ -54,7 +68,7 @@ class BroadcastTree {
     }
   };
   struct Hop {
-    SharedRecord record;
+    SharedRecords records;
     uint64_t fingerprint;
     NodeId child;
     NodeId origin;
@@ -63,10 +77,13 @@ class BroadcastTree {
     unsigned tries;
   };
 
-  void spread(const SharedRecord& record, uint64_t fingerprint, const Range& range, bool whole,
+  void gather(const proto::Record& record, Duration delay);
+  void flush();
+  void publish_batch(Records records, const NodeId& origin);
+  void spread(const SharedRecords& records, uint64_t fingerprint, const Range& range, bool whole,
               const NodeId& sender, const NodeId& origin);
-  void send_hop(Entry& child, const SharedRecord& record, uint64_t fingerprint, const Range& range,
-                const NodeId& origin);
+  void send_hop(Entry& child, const SharedRecords& records, uint64_t fingerprint,
+                const Range& range, const NodeId& origin);
   void transmit(uint32_t id, const Hop& hop, const Entry& child);
   void retry(uint32_t id);
   [[nodiscard]] Duration first_timeout(const Entry& child);
@@ -82,6 +99,10 @@ class BroadcastTree {
   // Ranges that this node has covered lately, by record.
   std::unordered_map<uint64_t, std::vector<Range>> covered_;
   Deadlines<uint64_t> forget_;
+  // Records that wait for company, by key, and when they go.
+  std::map<std::string, proto::Record> gathered_;
+  TimePoint flush_at_ = kNever;
+  TimePoint flushed_;
 };
 
 }  // namespace starling::membership

@@ -35,7 +35,7 @@ void Messenger::send(const NodeId& to, proto::DirectMessage body, TimePoint dead
   Letter letter{std::move(body), to, deadline, large};
   if (extra_carriers > 0) {
     const auto able = [&](const Entry& entry) {
-      return entry.id != to && entry.status == Status::kAlive;
+      return entry.id() != to && entry.status == Status::kAlive;
     };
     for (const Entry* carrier : table_.random_up(extra_carriers, context_.random, able)) {
       transmit(*carrier, letter.message, large);
@@ -58,7 +58,7 @@ void Messenger::attempt(const MessageId& id) {
   if (target != nullptr) transmit(*target, letter.message, letter.large);
   if (letter.tries >= kStraightTries || target == nullptr) {
     const auto able = [&](const Entry& entry) {
-      return entry.id != letter.to && entry.status == Status::kAlive;
+      return entry.id() != letter.to && entry.status == Status::kAlive;
     };
     for (const Entry* carrier : table_.random_up(1, context_.random, able)) {
       transmit(*carrier, letter.message, letter.large);
@@ -66,9 +66,10 @@ void Messenger::attempt(const MessageId& id) {
   }
   const Options& options = context_.options;
   if (letter.tries == 0) {
-    const bool measured = target != nullptr && target->srtt > Duration(0);
-    letter.wait = std::clamp(measured ? target->srtt + 4 * target->rttvar : options.round_trip_min,
-                             options.round_trip_min, options.round_trip_max);
+    const bool measured = target != nullptr && target->measured();
+    letter.wait =
+        std::clamp(measured ? target->srtt() + 4 * target->rttvar() : options.round_trip_min,
+                   options.round_trip_min, options.round_trip_max);
     // A stream reports its own failure; this is for one that hangs.
     if (letter.large) letter.wait = 4 * options.probe_interval;
   } else {
@@ -80,11 +81,11 @@ void Messenger::attempt(const MessageId& id) {
 
 void Messenger::transmit(const Entry& hop, const proto::DirectMessage& message, bool large) {
   if (!large) {
-    outbox_.direct(hop.address, message);
+    outbox_.direct(hop.address(), message);
     return;
   }
   if (const auto stream =
-          streams_.open(StreamUse::kMessage, hop.address, context_.options.probe_interval)) {
+          streams_.open(StreamUse::kMessage, hop.address(), context_.options.probe_interval)) {
     outgoing_[*stream] = Outgoing{*read_id(message.id()), message};
   }
 }

@@ -127,9 +127,11 @@ Result<Queries::Started> Queries::start(const QueryOptions& options) {
   if (matches(query, context_.identity.name, pack_tags(context_.identity.tags))) {
     own.addressed[context_.identity.id].name = members_.self().name;
   }
-  for (const RingEntry& place : table_.ring()) {
-    const Entry& entry = *place.entry;
-    if (matches(query, entry.name, entry.tags)) own.addressed[entry.id].name = entry.display_name();
+  for (size_t place = 0; place < table_.up_count(); ++place) {
+    const Entry& entry = table_.ring_at(place);
+    if (matches(query, entry.name(), entry.tags())) {
+      own.addressed[entry.id()].name = entry.display_name();
+    }
   }
   own.waiting = own.addressed.size();
   if (planted(PlantedBug::kDoubleQueryDeadline)) own.deadline += timeout;

@@ -2,6 +2,7 @@
 #include "membership/gossip/sync.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "membership/limits.h"
@@ -17,7 +18,12 @@ constexpr size_t kMaxOwnSyncs = 2;  // opened by us at once, joins not counted
 constexpr size_t kBatchBytes = 256U << 10;
 constexpr size_t kMaxDigestBytes = 900U << 10;
 constexpr size_t kMaxWantedEvents = 8192;  // per exchange; the rest at the next one
-constexpr size_t kMaxPublished = 64;       // news of one exchange that are broadcast at once
+constexpr size_t kMaxPublished = 1024;     // news of one exchange that are broadcast
+constexpr Duration kSnapshotKept = std::chrono::seconds(5);
+constexpr Duration kSnapshotAge = std::chrono::milliseconds(100);
+// A member that has no room for us is tried again after these times, doubling, at random.
+constexpr unsigned kJoinTries = 10;
+constexpr Duration kJoinRetry = std::chrono::milliseconds(30);
 constexpr Duration kLongestBackoff = std::chrono::seconds(30);
 constexpr int kPingsPerCheck = 4;
 
@@ -60,8 +66,20 @@ bool Sync::open(const Address& peer, Session session) {
   session.peer = peer;
   session.opener = true;
   session.known = parts_.table.up_count();
+  session.in_majority = in_majority();
   sessions_.emplace(*stream, std::move(session));
   return true;
+}
+
+void Sync::retry_later(Session session) {
+  const Duration most = kJoinRetry * (1 << session.tries++);
+  const auto wait = static_cast<double>(most.count()) * (0.5 + context_.random.unit() / 2);
+  const TimePoint due = context_.now + Duration(static_cast<Duration::rep>(wait));
+  retries_.push_back({due, std::move(session)});
+}
+
+bool Sync::in_majority() const {
+  return std::popcount(agreed_) > 4;
 }
 
 void Sync::join(const Address& peer, uint64_t join, bool skip_past) {
@@ -86,14 +104,17 @@ void Sync::rejoin(const Address& peer) {
 }
 
 bool Sync::joining() const {
-  return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& session) {
-    return session.second.opener && session.second.newcomer;
-  });
+  return !retries_.empty() ||
+         std::any_of(sessions_.begin(), sessions_.end(), [](const auto& session) {
+           return session.second.opener && session.second.newcomer;
+         });
 }
 
 void Sync::compare(const NodeId& peer, const Address& from, uint64_t members, uint64_t events) {
   const bool equal = members == (parts_.table.fingerprint() ^ parts_.members.own_fingerprint()) &&
                      events == parts_.events.fingerprint();
+  if (!snapshot_.empty() && context_.now - snapshot_made_ > kSnapshotKept) snapshot_.clear();
+  agreed_ = static_cast<uint8_t>(agreed_ << 1 | (equal ? 1 : 0));
   const auto found = checks_.find(peer);
   if (equal) {
     if (found != checks_.end()) checks_.erase(found);
@@ -129,7 +150,9 @@ void Sync::stream_opened(StreamId stream) {
   request.set_join(found->second.newcomer);
   std::array<uint64_t, kBuckets> buckets = parts_.table.bucket_fingerprints();
   buckets[MemberTable::bucket_of(context_.identity.id)] ^= parts_.members.own_fingerprint();
-  for (const uint64_t bucket : buckets) request.add_buckets(bucket);
+  if (!found->second.newcomer) {
+    for (const uint64_t bucket : buckets) request.add_buckets(bucket);
+  }
   parts_.events.write_progress(*request.mutable_events());
   request.set_member_ltime(context_.member_clock.now());
   request.set_event_ltime(context_.event_clock.now());
@@ -162,7 +185,8 @@ void Sync::receive(StreamId stream, const proto::StreamMessage& message) {
 void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   proto::StreamMessage message;
   proto::SyncReply& reply = *message.mutable_sync_reply();
-  if (parts_.members.leaving() || request.buckets_size() != static_cast<int>(kBuckets) ||
+  if (parts_.members.leaving() ||
+      request.buckets_size() != (request.join() ? 0 : static_cast<int>(kBuckets)) ||
       sessions_.contains(stream)) {
     reply.set_refusal(parts_.members.leaving() ? "is leaving the cluster" : "malformed request");
     parts_.streams.send(stream, std::move(message));
@@ -172,41 +196,85 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   Session& session = sessions_[stream];
   session.newcomer = request.join();
   session.known = parts_.table.up_count();
+  session.in_majority = in_majority();
   context_.member_clock.witness(request.member_ltime());
   context_.event_clock.witness(request.event_ltime());
   context_.query_clock.witness(request.query_ltime());
-  const Verdict verdict = parts_.members.apply(request.self(), false);
-  spread_if_fresh(session, Members::encode(request.self()), verdict);
-
+  if (parts_.members.apply(request.self(), Heard::kSynced) == Verdict::kFresh) {
+    session.news = true;
+    parts_.tree.publish_soon(Members::encode(request.self()));
+  }
   *reply.mutable_self() = parts_.members.own_record();
+  write_digests(request, reply);
+  parts_.events.write_progress(*reply.mutable_events());
+  reply.set_member_ltime(context_.member_clock.now());
+  reply.set_event_ltime(context_.event_clock.now());
+  reply.set_query_ltime(context_.query_clock.now());
+  parts_.streams.send(stream, std::move(message));
+  if (request.join()) send_snapshot(stream);
+}
+
+void Sync::write_digests(const proto::SyncRequest& request, proto::SyncReply& reply) const {
   std::array<uint64_t, kBuckets> buckets = parts_.table.bucket_fingerprints();
   const uint8_t own_bucket = MemberTable::bucket_of(context_.identity.id);
   buckets[own_bucket] ^= parts_.members.own_fingerprint();
   std::array<bool, kBuckets> differing{};
   for (size_t i = 0; i < kBuckets; ++i) {
-    // A newcomer is shown everything: members that are gone have no part in the fingerprints.
+    // Who joins is sent everything, and sends all that it has: two clusters may become one.
     differing[i] = request.join() || request.buckets(static_cast<int>(i)) != buckets[i];
     if (differing[i]) reply.add_differing(static_cast<uint32_t>(i));
   }
+  if (request.join()) return;
   size_t bytes = 0;
   for (const Entry* entry : parts_.table.all()) {
-    if (!differing[MemberTable::bucket_of(entry->id)] || bytes > kMaxDigestBytes) continue;
+    if (!differing[MemberTable::bucket_of(entry->id())] || bytes > kMaxDigestBytes) continue;
     proto::MemberDigest& digest = *reply.add_digests();
-    digest.set_id(std::string(entry->id.wire()));
+    digest.set_id(std::string(entry->id().wire()));
     digest.set_incarnation(entry->incarnation.value);
     digest.set_status(entry->status == Status::kLeft     ? proto::MEMBER_LEFT
                       : entry->status == Status::kFailed ? proto::MEMBER_FAILED
                                                          : proto::MEMBER_ALIVE);
     bytes += digest.ByteSizeLong() + 3;
   }
-  parts_.events.write_progress(*reply.mutable_events());
-  reply.set_member_ltime(context_.member_clock.now());
-  reply.set_event_ltime(context_.event_clock.now());
-  reply.set_query_ltime(context_.query_clock.now());
-  parts_.streams.send(stream, std::move(message));
+}
+
+void Sync::send_snapshot(StreamId stream) {
+  const uint64_t print = parts_.table.fingerprint();
+  if (snapshot_.empty() ||
+      (print != snapshot_print_ && context_.now - snapshot_made_ >= kSnapshotAge)) {
+    snapshot_.clear();
+    size_t bytes = kBatchBytes;
+    for (const Entry* entry : parts_.table.all()) {
+      proto::Record record = Members::encode(parts_.members.describe(*entry));
+      const size_t size = record.ByteSizeLong() + 5;
+      if (bytes + size > kBatchBytes) {
+        snapshot_.emplace_back();
+        bytes = 0;
+      }
+      *snapshot_.back().add_records() = std::move(record);
+      bytes += size;
+    }
+    snapshot_print_ = print;
+    snapshot_made_ = context_.now;
+  }
+  for (const proto::SyncBatch& batch : snapshot_) {
+    proto::StreamMessage message;
+    *message.mutable_sync_batch() = batch;
+    parts_.streams.send(stream, std::move(message));
+  }
 }
 
 void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& reply) {
+  if (reply.busy() && session.newcomer && session.tries < kJoinTries) {
+    retry_later(std::move(session));
+    sessions_.erase(stream);
+    parts_.streams.close(stream);
+    return;
+  }
+  if (reply.busy()) {
+    finish(stream, false, "has too many open streams: retry later");
+    return;
+  }
   if (!reply.refusal().empty()) {
     finish(stream, false, reply.refusal().substr(0, 200));
     return;
@@ -219,7 +287,7 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   std::vector<NodeId> give;
   std::vector<NodeId> want;
   compare_members(session, reply, give, want);
-  const Verdict verdict = parts_.members.apply(reply.self(), false);
+  const Verdict verdict = parts_.members.apply(reply.self(), Heard::kSynced);
   if (verdict == Verdict::kFresh) session.news = true;
   proto::SyncBatch rest;
   for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));
@@ -278,8 +346,8 @@ void Sync::compare_members(const Session& session, const proto::SyncReply& reply
   }
   const auto peer = NodeId::from_wire(reply.self().id());
   for (const Entry* entry : parts_.table.all()) {
-    if (!differing[MemberTable::bucket_of(entry->id)] || theirs.contains(entry->id)) continue;
-    if (entry->up() && (!peer || entry->id != *peer)) give.push_back(entry->id);
+    if (!differing[MemberTable::bucket_of(entry->id())] || theirs.contains(entry->id())) continue;
+    if (entry->up() && (!peer || entry->id() != *peer)) give.push_back(entry->id());
   }
 }
 
@@ -362,7 +430,8 @@ void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
         ++context_.statistics.malformed_streams;
         continue;
       }
-      const Verdict verdict = parts_.members.apply(member, session.opener && session.newcomer);
+      const Verdict verdict = parts_.members.apply(
+          member, session.opener && session.newcomer ? Heard::kJoining : Heard::kSynced);
       spread_if_fresh(session, record, verdict);
     } else if (record.kind() == proto::RECORD_USER_EVENT) {
       if (parts_.events.apply(record) != Verdict::kFresh) continue;
@@ -378,11 +447,12 @@ void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
 void Sync::spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict) {
   if (verdict != Verdict::kFresh) return;
   session.news = true;
-  // What is news to a member may be news to all that it knew before. But who learns of more members
-  // than it knew is the one that was missing something, and has nothing to tell them.
-  if (session.published >= std::min(kMaxPublished, session.known)) return;
+  // What is news to a member is news to all that agree with it. But one that agreed with few, or
+  // learns of more members than it knew, was the one that was missing something.
+  if (!session.in_majority || session.published >= std::min(kMaxPublished, session.known)) return;
   ++session.published;
-  parts_.tree.publish(record, context_.identity.id);
+  // Others of the same opinion may have learned the same just now.
+  parts_.tree.publish_unless_heard(record, context_.options.sync_after / 2);
 }
 
 // --- the end -----------------------------------------------------------------------------------
@@ -413,10 +483,24 @@ void Sync::stream_closed(StreamId stream, StreamEnd end) {
 TimePoint Sync::next_deadline() const {
   TimePoint next = kNever;
   for (const auto& [peer, check] : checks_) next = std::min(next, check.due);
+  for (const Retry& retry : retries_) next = std::min(next, retry.due);
   return next;
 }
 
 void Sync::advance() {
+  for (size_t i = 0; i < retries_.size();) {
+    if (retries_[i].due > context_.now) {
+      ++i;
+      continue;
+    }
+    Session session = std::move(retries_[i].session);
+    retries_.erase(retries_.begin() + static_cast<std::ptrdiff_t>(i));
+    const auto join = session.join;
+    const Address peer = session.peer;
+    if (!open(peer, std::move(session)) && join) {
+      context_.emit(JoinTried{*join, peer, false, "too many open streams: retry later"});
+    }
+  }
   for (auto check = checks_.begin(); check != checks_.end();) {
     if (context_.now < check->second.due) {
       ++check;

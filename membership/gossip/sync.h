@@ -8,7 +8,8 @@
 //   opener     SyncBatch     what the responder lacks; ids of what the opener lacks
 //   responder  SyncBatch     that
 //
-// A join is the same exchange by somebody who has nothing yet.
+// A join is the same exchange by somebody who has nothing yet: the reply names no digests, and
+// batches with everything follow at once, from a snapshot that joiners of one moment share.
 #pragma once
 
 #include <cstdint>
@@ -67,12 +68,18 @@ class Sync {
     bool opener = false;
     bool newcomer = false;  // the opener has nothing yet
     bool skip_past = false;
-    size_t known = 0;      // members that this node knew when it began
-    bool news = false;     // brought or gave something
+    size_t known = 0;          // members that this node knew when it began
+    bool in_majority = false;  // most of those heard lately agreed with this node
+    bool news = false;         // brought or gave something
+    unsigned tries = 1;
     size_t published = 0;  // records passed on at once
     // Wanted by the opener; the responder gathers it until the opener's last batch.
     std::vector<NodeId> want_members;
     std::vector<MessageId> want_events;
+  };
+  struct Retry {
+    TimePoint due;
+    Session session;
   };
   struct Check {
     Address peer;
@@ -81,6 +88,10 @@ class Sync {
   };
 
   bool open(const Address& peer, Session session);
+  void retry_later(Session session);
+  [[nodiscard]] bool in_majority() const;
+  void send_snapshot(StreamId stream);
+  void write_digests(const proto::SyncRequest& request, proto::SyncReply& reply) const;
   void start_check(const NodeId& peer, const Check& check);
   void on_request(StreamId stream, const proto::SyncRequest& request);
   void on_reply(StreamId stream, Session& session, const proto::SyncReply& reply);
@@ -99,6 +110,12 @@ class Sync {
   Context& context_;
   std::map<StreamId, Session> sessions_;
   std::map<NodeId, Check> checks_;
+  std::vector<Retry> retries_;
+  uint8_t agreed_ = 0;  // the last eight comparisons: a bit for each that was equal
+  // What joiners are sent, and when and from what it was made.
+  std::vector<proto::SyncBatch> snapshot_;
+  uint64_t snapshot_print_ = 0;
+  TimePoint snapshot_made_ = TimePoint::min();
   TimePoint quiet_until_;
   Duration backoff_{0};
 };

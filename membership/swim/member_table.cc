@@ -10,16 +10,6 @@ namespace starling::membership {
 
 namespace {
 
-uint64_t hash_text(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a, then mixed: the same on every machine
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return mix64(hash);
-}
-
-bool ring_before(const RingEntry& a, const RingEntry& b) {
-  return a.position != b.position ? a.position < b.position : a.entry->id < b.entry->id;
-}
-
 bool counts_as_up(Status status) {
   return status == Status::kAlive || status == Status::kSuspect;
 }
@@ -27,8 +17,11 @@ bool counts_as_up(Status status) {
 }  // namespace
 
 std::string Entry::display_name() const {
-  return displaced ? name + "#" + id.to_string().substr(0, 8) : name;
+  return displaced ? name() + "#" + id().to_string().substr(0, 8) : name();
 }
+
+MemberTable::MemberTable(std::shared_ptr<DescriptionPool> pool)
+    : pool_(pool ? std::move(pool) : std::make_shared<DescriptionPool>()) {}
 
 uint64_t MemberTable::ring_position(const NodeId& id, std::string_view zone) {
   const uint64_t zone_part = zone.empty() ? 0 : hash_text(zone) & 0xffff;
@@ -36,56 +29,112 @@ uint64_t MemberTable::ring_position(const NodeId& id, std::string_view zone) {
   return std::min(zone_part << 48 | id.hash() >> 16, UINT64_MAX - 1);
 }
 
+// --- finding -----------------------------------------------------------------------------------
+
+auto MemberTable::id_hash() const {
+  return [this](uint32_t slot) { return at(slot).id().hash(); };
+}
+auto MemberTable::name_hash() const {
+  return [this](uint32_t slot) { return at(slot).description->name_hash; };
+}
+auto MemberTable::address_hash() const {
+  return [this](uint32_t slot) { return at(slot).description->address_hash; };
+}
+
 Entry* MemberTable::find(const NodeId& id) {
-  const auto found = entries_.find(id);
-  return found == entries_.end() ? nullptr : &found->second;
+  Entry* found = nullptr;
+  ids_.visit(id.hash(), [&](uint32_t slot) {
+    Entry& entry = at(slot);
+    if (entry.id() == id) found = &entry;
+    return found != nullptr;
+  });
+  return found;
 }
 
 const Entry* MemberTable::find(const NodeId& id) const {
-  const auto found = entries_.find(id);
-  return found == entries_.end() ? nullptr : &found->second;
+  return const_cast<MemberTable*>(this)->find(id);
 }
 
-const std::vector<Entry*>& MemberTable::claimants(const std::string& name) const {
-  static const std::vector<Entry*> kNone;
-  const auto found = names_.find(name);
-  return found == names_.end() ? kNone : found->second;
+std::vector<Entry*> MemberTable::claimants(std::string_view name) {
+  std::vector<Entry*> found;
+  names_.visit(hash_text(name), [&](uint32_t slot) {
+    if (at(slot).name() == name) found.push_back(&at(slot));
+    return false;
+  });
+  return found;
 }
 
 Entry* MemberTable::find_name(std::string_view name) {
-  const std::string wanted(name);
-  for (Entry* entry : claimants(wanted)) {
+  for (Entry* entry : claimants(name)) {
     if (!entry->displaced) return entry;
   }
-  const size_t mark = wanted.rfind('#');
-  if (mark == std::string::npos) return nullptr;
-  for (Entry* entry : claimants(wanted.substr(0, mark))) {
-    if (entry->displaced && entry->display_name() == wanted) return entry;
+  const size_t mark = name.rfind('#');
+  if (mark == std::string_view::npos) return nullptr;
+  for (Entry* entry : claimants(name.substr(0, mark))) {
+    if (entry->displaced && entry->display_name() == name) return entry;
   }
   return nullptr;
 }
 
 Entry* MemberTable::find_address(const Address& address, const NodeId& except) {
-  for (const RingEntry& place : ring_) {
-    if (place.entry->address == address && place.entry->id != except) return place.entry;
-  }
-  return nullptr;
+  Entry* found = nullptr;
+  addresses_.visit(std::hash<Address>()(address), [&](uint32_t slot) {
+    Entry& entry = at(slot);
+    if (entry.up() && entry.address() == address && entry.id() != except) found = &entry;
+    return found != nullptr;
+  });
+  return found;
 }
 
-Entry& MemberTable::add(const NodeId& id, const std::string& name, Random& random) {
-  const auto [place, added] = entries_.try_emplace(id);
-  STARLING_ASSERT(added);
-  Entry& entry = place->second;
-  entry.id = id;
-  entry.name = name;
-  entry.status = Status::kLeft;  // on no list until set_state() says more
-  entry.position = ring_position(id, {});
-  names_[name].push_back(&entry);
-  // After the cursor or before it with equal chance per place: the wait for its first probe is as
-  // long as anyone's.
-  const size_t place_in_order = random.below(probe_order_.size() + 1);
-  probe_order_.insert(probe_order_.begin() + static_cast<std::ptrdiff_t>(place_in_order), id);
-  if (place_in_order < probe_cursor_) ++probe_cursor_;
+template <typename Visit>
+void MemberTable::each(const Visit& visit) const {
+  for (uint32_t slot = 0; slot < slots_; ++slot) {
+    Entry& entry = at(slot);
+    if (entry.description) visit(entry);
+  }
+}
+
+std::vector<const Entry*> MemberTable::all() const {
+  std::vector<const Entry*> list;
+  list.reserve(size());
+  each([&](const Entry& entry) { list.push_back(&entry); });
+  return list;
+}
+
+// --- changing ----------------------------------------------------------------------------------
+
+uint32_t MemberTable::take_slot() {
+  if (!free_.empty()) {
+    const uint32_t slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
+  if (slots_ == chunks_.size() * kChunk) chunks_.push_back(std::make_unique<Chunk>());
+  return slots_++;
+}
+
+void MemberTable::index(const Entry& entry) {
+  names_.insert(entry.slot, entry.description->name_hash, name_hash());
+  addresses_.insert(entry.slot, entry.description->address_hash, address_hash());
+}
+
+void MemberTable::unindex(const Entry& entry) {
+  names_.erase(entry.slot, entry.description->name_hash, name_hash());
+  addresses_.erase(entry.slot, entry.description->address_hash, address_hash());
+}
+
+Entry& MemberTable::add(Description description, Random& random) {
+  STARLING_ASSERT(find(description.id) == nullptr);
+  const uint32_t slot = take_slot();
+  Entry& entry = at(slot);
+  entry.slot = slot;
+  entry.description = pool_->intern(std::move(description));
+  ids_.insert(slot, entry.id().hash(), id_hash());
+  index(entry);
+  // Anywhere in what is left of this round: the wait for its first probe is as long as anyone's.
+  probe_order_.push_back(slot);
+  const size_t place = probe_cursor_ + random.below(probe_order_.size() - probe_cursor_);
+  std::swap(probe_order_[place], probe_order_.back());
   return entry;
 }
 
@@ -93,70 +142,102 @@ void MemberTable::erase(const NodeId& id) {
   Entry* entry = find(id);
   STARLING_ASSERT(entry != nullptr);
   set_state(*entry, Status::kLeft, entry->incarnation);
-  rename(*entry, "");
-  entries_.erase(id);  // its place in the probe order goes at the next reshuffle
+  unindex(*entry);
+  ids_.erase(entry->slot, id.hash(), id_hash());
+  const uint32_t slot = entry->slot;
+  *entry = Entry();  // its place in the probe order goes at the next reshuffle
+  free_.push_back(slot);
 }
 
-void MemberTable::rename(Entry& entry, const std::string& name) {
-  const auto found = names_.find(entry.name);
-  STARLING_ASSERT(found != names_.end());
-  std::erase(found->second, &entry);
-  if (found->second.empty()) names_.erase(found);
-  entry.name = name;
-  if (!name.empty()) names_[name].push_back(&entry);
+bool MemberTable::describe(Entry& entry, Description description) {
+  STARLING_ASSERT(entry.id() == description.id);
+  const Description& old = entry.description->value;
+  if (old == description) return false;
+  const bool seen = old.name != description.name || old.address != description.address ||
+                    old.tags != description.tags;
+  if (old.address != description.address) entry.srtt_us = entry.rttvar_us = 0;
+  if (entry.up()) ring_remove(entry);
+  unindex(entry);
+  entry.description = pool_->intern(std::move(description));
+  index(entry);
+  if (entry.up()) ring_.push_back(entry.slot);
+  return seen;
 }
 
 void MemberTable::set_state(Entry& entry, Status status, Incarnation incarnation) {
   const bool was_up = entry.up();
   if (was_up && !planted(PlantedBug::kFingerprintNotToggled)) toggle_fingerprint(entry);
-  if (entry.status == Status::kFailed && status != Status::kFailed) unlist_failed(entry.id);
-  if (entry.status != Status::kFailed && status == Status::kFailed) failed_.push_back(entry.id);
+  if (entry.status == Status::kFailed && status != Status::kFailed) {
+    std::erase(failed_, entry.slot);
+  }
+  if (entry.status != Status::kFailed && status == Status::kFailed) failed_.push_back(entry.slot);
   const bool is_up = counts_as_up(status);
-  if (was_up && !is_up) ring_remove(entry);
+  if (was_up && !is_up) {
+    ring_remove(entry);
+    --up_count_;
+  }
   entry.status = status;
   entry.incarnation = incarnation;
-  if (is_up && !was_up) ring_insert(entry);
+  if (is_up && !was_up) {
+    ring_.push_back(entry.slot);
+    ++up_count_;
+  }
   if (is_up) toggle_fingerprint(entry);
 }
 
-void MemberTable::set_zone(Entry& entry, std::string_view zone) {
-  const uint64_t position = ring_position(entry.id, zone);
-  if (position == entry.position) return;
-  if (entry.up()) ring_remove(entry);
-  entry.position = position;
-  if (entry.up()) ring_insert(entry);
+// --- the ring ----------------------------------------------------------------------------------
+
+bool MemberTable::ring_before(uint32_t a, uint32_t b) const {
+  const Entry& left = at(a);
+  const Entry& right = at(b);
+  return left.position() != right.position() ? left.position() < right.position()
+                                             : left.id() < right.id();
 }
 
-std::vector<const Entry*> MemberTable::all() const {
-  std::vector<const Entry*> list;
-  list.reserve(entries_.size());
-  for (const auto& [id, entry] : entries_) list.push_back(&entry);
-  std::sort(list.begin(), list.end(), [](const Entry* a, const Entry* b) { return a->id < b->id; });
-  return list;
+void MemberTable::sort_ring() const {
+  if (sorted_ == ring_.size()) return;
+  const auto before = [this](uint32_t a, uint32_t b) { return ring_before(a, b); };
+  const auto middle = ring_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+  std::sort(middle, ring_.end(), before);
+  std::vector<uint32_t> merged(ring_.size());
+  std::merge(ring_.begin(), middle, middle, ring_.end(), merged.begin(), before);
+  ring_ = std::move(merged);
+  sorted_ = ring_.size();
 }
 
-std::vector<const Entry*> MemberTable::bucket(uint8_t number) const {
-  std::vector<const Entry*> list;
-  for (const auto& [id, entry] : entries_) {
-    if (bucket_of(id) == number) list.push_back(&entry);
-  }
-  std::sort(list.begin(), list.end(), [](const Entry* a, const Entry* b) { return a->id < b->id; });
-  return list;
+size_t MemberTable::ring_place(uint64_t position) const {
+  sort_ring();
+  const auto place = std::lower_bound(
+      ring_.begin(), ring_.end(), position,
+      [this](uint32_t slot, uint64_t wanted) { return at(slot).position() < wanted; });
+  return static_cast<size_t>(place - ring_.begin());
+}
+
+void MemberTable::ring_remove(const Entry& entry) {
+  sort_ring();
+  const auto place = std::lower_bound(
+      ring_.begin(), ring_.end(), entry.slot,
+      [this](uint32_t slot, uint32_t wanted) { return ring_before(slot, wanted); });
+  STARLING_ASSERT(place != ring_.end() && *place == entry.slot);
+  ring_.erase(place);
+  sorted_ = ring_.size();
+}
+
+// --- choosing ----------------------------------------------------------------------------------
+
+void MemberTable::reshuffle(Random& random) {
+  probe_order_.clear();
+  each([&](const Entry& entry) { probe_order_.push_back(entry.slot); });
+  random.shuffle(std::span(probe_order_));
+  probe_cursor_ = 0;
 }
 
 Entry* MemberTable::next_probe_target(Random& random) {
-  if (ring_.empty()) return nullptr;
+  if (up_count_ == 0) return nullptr;
   for (size_t tried = 0; tried <= 2 * probe_order_.size() + 1; ++tried) {
-    if (probe_cursor_ >= probe_order_.size()) {
-      std::erase_if(probe_order_, [this](const NodeId& id) { return find(id) == nullptr; });
-      // A member that was erased and learned again may stand here twice.
-      std::sort(probe_order_.begin(), probe_order_.end());
-      probe_order_.erase(std::unique(probe_order_.begin(), probe_order_.end()), probe_order_.end());
-      random.shuffle(std::span(probe_order_));
-      probe_cursor_ = 0;
-    }
-    Entry* entry = find(probe_order_[probe_cursor_++]);
-    if (entry != nullptr && entry->up()) return entry;
+    if (probe_cursor_ >= probe_order_.size()) reshuffle(random);
+    Entry& entry = at(probe_order_[probe_cursor_++]);
+    if (entry.up()) return &entry;
   }
   return nullptr;
 }
@@ -167,45 +248,59 @@ std::vector<Entry*> MemberTable::random_up(size_t count, Random& random,
   if (ring_.empty()) return chosen;
   if (count * 4 < ring_.size()) {  // few of many: draw instead of copying the list
     for (size_t tries = 0; tries < 8 * count && chosen.size() < count; ++tries) {
-      Entry* entry = ring_[random.below(ring_.size())].entry;
+      Entry* entry = &at(ring_[random.below(ring_.size())]);
       const bool again = std::find(chosen.begin(), chosen.end(), entry) != chosen.end();
       if (!again && accept(*entry)) chosen.push_back(entry);
     }
     return chosen;
   }
-  for (const RingEntry& place : ring_) {
-    if (accept(*place.entry)) chosen.push_back(place.entry);
+  for (const uint32_t slot : ring_) {
+    if (accept(at(slot))) chosen.push_back(&at(slot));
   }
   return random.sample(std::move(chosen), count);
 }
+
+// --- fingerprint -------------------------------------------------------------------------------
 
 uint64_t MemberTable::fingerprint_of(const NodeId& id, Incarnation incarnation) {
   return mix64(id.hash() ^ mix64(incarnation.value));
 }
 
 void MemberTable::toggle_fingerprint(const Entry& entry) {
-  const uint64_t print = fingerprint_of(entry.id, entry.incarnation);
+  const uint64_t print = fingerprint_of(entry.id(), entry.incarnation);
   fingerprint_ ^= print;
-  buckets_[bucket_of(entry.id)] ^= print;
+  buckets_[bucket_of(entry.id())] ^= print;
 }
 
-void MemberTable::ring_insert(Entry& entry) {
-  const RingEntry place{entry.position, &entry};
-  ring_.insert(std::lower_bound(ring_.begin(), ring_.end(), place, ring_before), place);
-}
-
-void MemberTable::ring_remove(const Entry& entry) {
-  const auto found = std::find_if(
-      std::lower_bound(
-          ring_.begin(), ring_.end(), entry.position,
-          [](const RingEntry& place, uint64_t position) { return place.position < position; }),
-      ring_.end(), [&](const RingEntry& place) { return place.entry == &entry; });
-  STARLING_ASSERT(found != ring_.end());
-  ring_.erase(found);
-}
-
-void MemberTable::unlist_failed(const NodeId& id) {
-  std::erase(failed_, id);
+bool MemberTable::consistent() const {
+  std::array<uint64_t, kBuckets> buckets{};
+  size_t up = 0;
+  size_t failed = 0;
+  size_t all = 0;
+  bool found = true;
+  std::vector<bool> ordered(slots_);
+  for (const uint32_t slot : probe_order_) ordered[slot] = true;
+  auto* table = const_cast<MemberTable*>(this);
+  each([&](const Entry& entry) {
+    ++all;
+    up += entry.up() ? 1 : 0;
+    failed += entry.status == Status::kFailed ? 1 : 0;
+    if (entry.up()) {
+      buckets[bucket_of(entry.id())] ^= fingerprint_of(entry.id(), entry.incarnation);
+    }
+    const std::vector<Entry*> named = table->claimants(entry.name());
+    found = found && find(entry.id()) == &entry &&
+            std::find(named.begin(), named.end(), &entry) != named.end() && ordered[entry.slot];
+  });
+  uint64_t fingerprint = 0;
+  for (const uint64_t bucket : buckets) fingerprint ^= bucket;
+  sort_ring();
+  const bool ring =
+      std::is_sorted(ring_.begin(), ring_.end(),
+                     [this](uint32_t a, uint32_t b) { return ring_before(a, b); }) &&
+      std::all_of(ring_.begin(), ring_.end(), [this](uint32_t slot) { return at(slot).up(); });
+  return found && ring && all == size() && up == up_count_ && up == ring_.size() &&
+         failed == failed_.size() && buckets == buckets_ && fingerprint == fingerprint_;
 }
 
 }  // namespace starling::membership

@@ -24,10 +24,10 @@ proto::MemberRecord Members::own_record() const {
 
 proto::MemberRecord Members::describe(const Entry& entry) const {
   proto::MemberRecord record;
-  record.set_id(std::string(entry.id.wire()));
+  record.set_id(std::string(entry.id().wire()));
   record.set_incarnation(entry.incarnation.value);
   record.set_ltime(entry.ltime);
-  const auto suspicion = suspicions_.find(entry.id);
+  const auto suspicion = suspicions_.find(entry.id());
   if (entry.status == Status::kSuspect && suspicion != suspicions_.end()) {
     // An accusation: known members need no description.
     record.set_status(suspicion->second.declared ? proto::MEMBER_FAILED : proto::MEMBER_SUSPECT);
@@ -38,12 +38,12 @@ proto::MemberRecord Members::describe(const Entry& entry) const {
     }
     return record;
   }
-  record.set_name(entry.name);
-  record.set_address(entry.address.wire_ip());
-  record.set_port(entry.address.port());
-  write_tags(entry.tags, record);
-  record.set_protocol_min(entry.protocol_min);
-  record.set_protocol_max(entry.protocol_max);
+  record.set_name(entry.name());
+  record.set_address(entry.address().wire_ip());
+  record.set_port(entry.address().port());
+  write_tags(entry.tags(), record);
+  record.set_protocol_min(entry.description->value.protocol_min);
+  record.set_protocol_max(entry.description->value.protocol_max);
   if (!entry.up()) {
     record.set_status(entry.status == Status::kLeft ? proto::MEMBER_LEFT : proto::MEMBER_FAILED);
     const Duration age = context_.now - entry.changed;
@@ -70,15 +70,16 @@ proto::Record Members::encode(const proto::MemberRecord& record) {
 
 Member Members::view(const Entry& entry) const {
   Member member;
-  member.id = entry.id;
+  member.id = entry.id();
   member.name = entry.display_name();
-  member.address = entry.address;
-  member.tags = unpack_tags(entry.tags);
+  member.address = entry.address();
+  member.tags = unpack_tags(entry.tags());
   member.status = entry.up() && entry.leaving ? Status::kLeaving : entry.status;
   member.incarnation = entry.incarnation;
   member.ltime = entry.ltime;
-  member.protocol_min = entry.protocol_min;
-  member.protocol_max = entry.protocol_max;
+  member.degraded = entry.degraded;
+  member.protocol_min = entry.description->value.protocol_min;
+  member.protocol_max = entry.description->value.protocol_max;
   return member;
 }
 
@@ -93,6 +94,7 @@ Member Members::self() const {
   member.status = left_ ? Status::kLeft : Status::kAlive;
   member.incarnation = incarnation_;
   member.ltime = own_ltime_;
+  member.degraded = degraded_.contains(identity.id);
   return member;
 }
 

@@ -11,15 +11,25 @@ namespace starling::membership {
 
 namespace {
 
-constexpr std::string_view kZoneTag = "zone";
 // So many that are no accusers tell a suspect that its time is running out, on average.
 constexpr double kTellers = 4;
+// The tree carries who joined, left or changed; what it missed rides along a little.
+constexpr unsigned kCalmTransmissions = 2;
 
-/// A description that can be shown and reached.
-bool valid_description(const proto::MemberRecord& record) {
-  return valid_name(record.name()) &&
-         Address::from_wire(record.address(), record.port()).has_value() &&
-         read_tags(record).has_value();
+/// A description that can be shown and reached; none when something in it is not as it must be.
+std::optional<Description> read_description(const NodeId& id, const proto::MemberRecord& record) {
+  const auto address = Address::from_wire(record.address(), record.port());
+  auto tags = read_tags(record);
+  if (!valid_name(record.name()) || !address || !tags) return std::nullopt;
+  const auto version = [](uint32_t number) {
+    return static_cast<uint8_t>(std::min<uint32_t>(number, 255));
+  };
+  return Description{id,
+                     record.name(),
+                     *address,
+                     std::move(*tags),
+                     version(record.protocol_min()),
+                     version(record.protocol_max())};
 }
 
 /// Whether an alive record is newer than what is known.
@@ -49,15 +59,15 @@ void Members::start() {
 
 // --- merging -----------------------------------------------------------------------------------
 
-Verdict Members::apply(const proto::Record& record) {
+Verdict Members::apply(const proto::Record& record, Heard how) {
   proto::MemberRecord member;
   if (!member.ParseFromString(record.payload()) || member.id() != record.key()) {
     return Verdict::kInvalid;
   }
-  return apply(member, false);
+  return apply(member, how);
 }
 
-Verdict Members::apply(const proto::MemberRecord& record, bool newcomer) {
+Verdict Members::apply(const proto::MemberRecord& record, Heard how) {
   auto id = NodeId::from_wire(record.id());
   if (!id || !Incarnation{record.incarnation()}.valid()) return Verdict::kInvalid;
   if (planted(PlantedBug::kCopyHalfOfId)) std::fill_n(id->bytes.begin(), sizeof(void*), 0);
@@ -65,35 +75,44 @@ Verdict Members::apply(const proto::MemberRecord& record, bool newcomer) {
   if (*id == context_.identity.id) return about_self(record);
   switch (record.status()) {
     case proto::MEMBER_ALIVE:
-      return apply_alive(record, *id, newcomer);
+      return apply_alive(record, *id, how);
     case proto::MEMBER_LEFT:
-      return apply_left(record, *id, newcomer);
+      return apply_left(record, *id, how);
     case proto::MEMBER_LEAVING:
       return apply_leaving(record, *id);
     case proto::MEMBER_SUSPECT:
     case proto::MEMBER_FAILED:
-      return apply_accusation(record, *id, newcomer);
+      return apply_accusation(record, *id, how);
     default:
       return Verdict::kInvalid;
   }
 }
 
-Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id, bool newcomer) {
-  if (!valid_description(record)) return Verdict::kInvalid;
+Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id, Heard how) {
   const Incarnation incarnation{record.incarnation()};
   Entry* entry = table_.find(id);
+  if (entry != nullptr && !supersedes(incarnation, entry->incarnation)) {
+    return incarnation == entry->incarnation ? Verdict::kKnown : Verdict::kStale;
+  }
+  auto description = read_description(id, record);
+  if (!description) return Verdict::kInvalid;
+  bool changed = false;
+  std::string old_name;
   if (entry == nullptr) {
     if (table_.size() + 1 >= kMaxMembers) {
       ++context_.statistics.dropped_members;
       return Verdict::kStale;
     }
-    entry = &table_.add(id, record.name(), context_.random);
-  } else if (!supersedes(incarnation, entry->incarnation)) {
-    return incarnation == entry->incarnation ? Verdict::kKnown : Verdict::kStale;
+    entry = &table_.add(std::move(*description), context_.random);
+  } else {
+    old_name = entry->name();
+    changed = table_.describe(*entry, std::move(*description));
   }
+  entry->ltime = record.ltime();
   const bool was_up = entry->up();
-  const std::string old_name = entry->name;
-  const bool changed = describe_into(*entry, record);
+  // The same process said nothing new but that it is alive: it refuted something.
+  const bool refuted = !old_name.empty() && !changed && entry->status != Status::kLeft &&
+                       incarnation.epoch() == entry->incarnation.epoch();
   const auto suspicion = suspicions_.find(id);
   if (suspicion != suspicions_.end() && suspicion->second.incarnation >= incarnation) {
     // A newer description, but the accusation is newer still: it stays a suspect.
@@ -108,40 +127,27 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
     if (!planted(PlantedBug::kForgetReapTimer)) reap_due_.erase(id);
     retire_address_of(*entry);
   }
-  settle_name(entry->name);
-  if (old_name != entry->name) settle_name(old_name);
+  settle_name(entry->name());
+  if (old_name != entry->name()) settle_name(old_name);
   if (!was_up || planted(PlantedBug::kAnnounceEveryAlive)) {
     announce(MemberChange::kJoin, *entry);
   } else if (changed) {
     announce(MemberChange::kUpdate, *entry);
   }
-  if (!newcomer) piggyback_.add(id, transmissions());
+  if (refuted) note_refutation(*entry);
+  if (refuted && how != Heard::kJoining) {
+    piggyback_.add(id, transmissions());
+  } else if (how == Heard::kRode) {
+    piggyback_.add(id, kCalmTransmissions);
+  }
   return Verdict::kFresh;
 }
 
-bool Members::describe_into(Entry& entry, const proto::MemberRecord& record) {
-  const Address address = *Address::from_wire(record.address(), record.port());
-  std::string tags = *read_tags(record);
-  const bool changed =
-      entry.name != record.name() || entry.address != address || entry.tags != tags;
-  if (entry.name != record.name()) table_.rename(entry, record.name());
-  if (entry.address != address) {
-    entry.address = address;
-    entry.srtt = entry.rttvar = Duration(0);
-  }
-  entry.tags = std::move(tags);
-  entry.ltime = record.ltime();
-  entry.protocol_min = static_cast<uint8_t>(std::min<uint32_t>(record.protocol_min(), 255));
-  entry.protocol_max = static_cast<uint8_t>(std::min<uint32_t>(record.protocol_max(), 255));
-  table_.set_zone(entry, find_tag(entry.tags, kZoneTag));
-  return changed;
-}
-
-Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id, bool newcomer) {
+Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id, Heard how) {
   const Incarnation incarnation{record.incarnation()};
   Entry* entry = table_.find(id);
   if (entry == nullptr) {
-    if (newcomer && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
+    if (how == Heard::kJoining && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
     return Verdict::kStale;
   }
   if (incarnation < entry->incarnation) return Verdict::kStale;
@@ -150,7 +156,7 @@ Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id,
   }
   entry->ltime = record.ltime();
   mark_left(*entry, incarnation, record.pruned());
-  if (!record.pruned()) piggyback_.add(id, transmissions());
+  if (!record.pruned() && how == Heard::kRode) piggyback_.add(id, kCalmTransmissions);
   return Verdict::kFresh;
 }
 
@@ -167,17 +173,21 @@ Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& 
 }
 
 Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeId& id,
-                                  bool newcomer) {
+                                  Heard how) {
   const bool declared = record.status() == proto::MEMBER_FAILED;
   Entry* entry = table_.find(id);
   if (entry == nullptr) {
-    if (declared && newcomer) learn_gone_member(record, id, Status::kFailed);
+    if (declared && how == Heard::kJoining) learn_gone_member(record, id, Status::kFailed);
     return Verdict::kStale;
   }
   const Incarnation incarnation{record.incarnation()};
   const bool gone = entry->status == Status::kLeft && !planted(PlantedBug::kFailedBeatsLeft);
   if (incarnation < entry->incarnation || gone) return Verdict::kStale;
   if (entry->status == Status::kFailed) return Verdict::kKnown;
+  if (declared && !context_.options.guards.demotion) {
+    believe_failed(*entry, incarnation);
+    return Verdict::kFresh;
+  }
   Accusation accusation;
   for (const std::string& wire : record.accusers()) {
     const auto accuser = NodeId::from_wire(wire);
@@ -193,7 +203,8 @@ Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeI
 
 void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId& id,
                                 Status status) {
-  if (!valid_description(record)) return;
+  auto description = read_description(id, record);
+  if (!description) return;
   if (table_.size() + 1 >= kMaxMembers) {
     ++context_.statistics.dropped_members;
     return;
@@ -202,12 +213,12 @@ void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId&
                                                    : context_.options.reconnect_timeout;
   const Duration age = std::chrono::seconds(record.age_s());
   if (age >= timeout) return;
-  Entry& entry = table_.add(id, record.name(), context_.random);
-  describe_into(entry, record);
+  Entry& entry = table_.add(std::move(*description), context_.random);
+  entry.ltime = record.ltime();
   table_.set_state(entry, status, Incarnation{record.incarnation()});
   entry.changed = context_.now - age;
   reap_due_.set(id, entry.changed + timeout);
-  settle_name(entry.name);
+  settle_name(entry.name());
 }
 
 Verdict Members::about_self(const proto::MemberRecord& record) {
@@ -238,6 +249,11 @@ void Members::refute(Incarnation accused) {
   if (planted(PlantedBug::kRefuteWithoutRaising)) incarnation_ = before;
   ++context_.statistics.refutations;
   context_.trace(TraceLevel::kDebug, "refuting what is said about this node");
+  if (degraded_.refuted(context_.identity.id, context_.now)) {
+    context_.trace(TraceLevel::kWarn,
+                   "others reach this agent badly: it had to refute its own failure " +
+                       std::to_string(Degraded::kRefutations) + " times within five minutes");
+  }
   publish(own_record());
 }
 
@@ -250,14 +266,14 @@ void Members::accuse(const NodeId& id, Incarnation incarnation, const Accusation
 }
 
 bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation) {
-  const auto [place, created] = suspicions_.try_emplace(entry.id);
+  const auto [place, created] = suspicions_.try_emplace(entry.id());
   Suspicion& suspicion = place->second;
   bool news = created || incarnation > suspicion.incarnation;
   if (created) {
     suspicion.start = context_.now;
     ++context_.statistics.suspicions;
     context_.trace(TraceLevel::kDebug, "suspect " + entry.display_name() + " (" +
-                                           entry.address.to_string() + ") has failed");
+                                           entry.address().to_string() + ") has failed");
   }
   suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
   const size_t enough = context_.options.suspicion_confirmations + 1;
@@ -281,12 +297,28 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
     entry.changed = context_.now;
   }
   if (news) {
-    piggyback_.add(entry.id, transmissions());
-    arm(entry.id, suspicion);
+    piggyback_.add(entry.id(), transmissions());
+    arm(entry.id(), suspicion);
   }
   // Declared by others and unsuspected here: we must not rely on them to have told it.
-  if (((created && accusation.declared) || hearsay) && tell_accused) tell_accused(entry.id);
+  const bool untold = (created && accusation.declared) || hearsay;
+  if (untold && tell_accused && context_.options.guards.buddy) tell_accused(entry.id());
   return news;
+}
+
+void Members::note_refutation(Entry& entry) {
+  if (!degraded_.refuted(entry.id(), context_.now)) return;
+  entry.degraded = true;
+  context_.trace(TraceLevel::kWarn, "member " + entry.display_name() + " (" +
+                                        entry.address().to_string() +
+                                        ") is degraded: others reach it badly, but not never");
+}
+
+void Members::recovered(const NodeId& id) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) return;
+  entry->degraded = false;
+  context_.trace(TraceLevel::kInfo, "member " + entry->display_name() + " is reached well again");
 }
 
 void Members::arm(const NodeId& id, const Suspicion& suspicion) {
@@ -302,7 +334,7 @@ void Members::arm(const NodeId& id, const Suspicion& suspicion) {
   suspicion_due_.set(id, std::max(due, context_.now));
   // What kept it from answering may be over: a partition healed, a route is back.
   const TimePoint last_words = due - context_.options.probe_interval;
-  if (last_words > context_.now) {
+  if (last_words > context_.now && context_.options.guards.buddy) {
     last_words_due_.set(id, last_words);
   } else {
     last_words_due_.erase(id);
@@ -322,11 +354,12 @@ void Members::last_words(const NodeId& id) {
 bool Members::may_fail(const Suspicion& suspicion) const {
   if (suspicion.self_refused) return true;
   const bool small = up_count() < kConfirmFrom;
-  const Duration silence = context_.now - last_heard_;
+  const Guards& guards = context_.options.guards;
+  const Duration silence = guards.deaf ? context_.now - last_heard_ : Duration(0);
   if (!small && silence > context_.options.deaf_after) {
     return silence >= context_.options.isolated_after;
   }
-  if (small) return true;
+  if (small || !guards.confirmation) return true;
   // Declared elsewhere, on evidence that we were not shown: we want our own.
   return suspicion.confirmations() >= 1 ||
          (suspicion.declared && suspicion.accusers.contains(context_.identity.id));
@@ -360,41 +393,49 @@ FailureEvidence Members::evidence_of(const Suspicion& suspicion) const {
           .isolated = context_.now - last_heard_ >= context_.options.isolated_after};
 }
 
+void Members::believe_failed(Entry& entry, Incarnation incarnation) {
+  Suspicion& suspicion = suspicions_[entry.id()];
+  suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
+  suspicion.declared = true;
+  fail(entry);
+}
+
 void Members::fail(Entry& entry) {
-  const bool was_declared = suspicions_.at(entry.id).declared;
+  const bool was_declared = suspicions_.at(entry.id()).declared;
   if (entry.leaving || entry.displaced || planted(PlantedBug::kFailedMeansLeft)) {
-    mark_left(entry, suspicions_.at(entry.id).incarnation, false);
+    mark_left(entry, suspicions_.at(entry.id()).incarnation, false);
     publish(describe(entry));
     return;
   }
-  const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id));
-  suspicions_.at(entry.id).declared = true;
+  const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id()));
+  suspicions_.at(entry.id()).declared = true;
   ++context_.statistics.failures;
   entry.ltime = context_.member_clock.tick();
   proto::MemberRecord record = describe(entry);
   record.set_status(proto::MEMBER_FAILED);
-  Incarnation incarnation = suspicions_.at(entry.id).incarnation;
+  Incarnation incarnation = suspicions_.at(entry.id()).incarnation;
   if (planted(PlantedBug::kRaiseForOthers)) incarnation = incarnation.next();
   clear_suspicion(entry);
   table_.set_state(entry, Status::kFailed, incarnation);
   entry.changed = context_.now;
-  reap_due_.set(entry.id, context_.now + context_.options.reconnect_timeout);
-  settle_name(entry.name);
+  reap_due_.set(entry.id(), context_.now + context_.options.reconnect_timeout);
+  settle_name(entry.name());
   announce(MemberChange::kFailed, entry, evidence);
-  piggyback_.add(entry.id, transmissions());
+  piggyback_.add(entry.id(), transmissions());
   if (!was_declared) tree_.publish(encode(record), context_.identity.id);
 }
 
 void Members::clear_suspicion(Entry& entry) {
-  suspicions_.erase(entry.id);
-  suspicion_due_.erase(entry.id);
-  last_words_due_.erase(entry.id);
+  suspicions_.erase(entry.id());
+  suspicion_due_.erase(entry.id());
+  last_words_due_.erase(entry.id());
 }
 
 void Members::heard_from_someone() {
   const Duration silence = context_.now - last_heard_;
   last_heard_ = context_.now;
   if (silence <= context_.options.deaf_after || suspicions_.empty()) return;
+  if (!context_.options.guards.deaf) return;
   forgive(silence);
 }
 
@@ -413,20 +454,21 @@ void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));
   entry.leaving = false;
   entry.changed = context_.now;
-  reap_due_.set(entry.id, context_.now + context_.options.tombstone_timeout);
+  reap_due_.set(entry.id(), context_.now + context_.options.tombstone_timeout);
   const bool quiet = entry.displaced;
-  settle_name(entry.name);
+  settle_name(entry.name());
   if (before != Status::kLeft && !quiet) announce(MemberChange::kLeave, entry);
-  if (prune) reap(entry.id);
+  if (prune) reap(entry.id());
 }
 
 void Members::reap(const NodeId& id) {
   Entry* entry = table_.find(id);
   if (entry == nullptr) return;
   reap_due_.erase(id);
+  degraded_.forget(id);
   piggyback_.drop(id);
   clear_suspicion(*entry);
-  const std::string name = entry->name;
+  const std::string name = entry->name();
   if (!entry->displaced) announce(MemberChange::kReap, *entry);
   table_.erase(id);
   settle_name(name);
@@ -453,7 +495,7 @@ Result<void> Members::force_leave(std::string_view name, bool prune) {
     proto::MemberRecord record = describe(*entry);
     record.set_status(proto::MEMBER_LEAVING);
     tree_.publish(encode(record), context_.identity.id);
-    if (probe_soon) probe_soon(entry->id);
+    if (probe_soon) probe_soon(entry->id());
     return {};
   }
   proto::MemberRecord record = describe(*entry);
@@ -487,7 +529,7 @@ void Members::settle_name(const std::string& name) {
   };
   std::optional<Claim> best;
   for (const Entry* entry : table_.claimants(name)) {
-    const Claim claim{entry->up(), entry->incarnation.epoch(), entry->id};
+    const Claim claim{entry->up(), entry->incarnation.epoch(), entry->id()};
     if (!best || claim > *best) best = claim;
   }
   const bool own_name = name == context_.identity.name && !left_;
@@ -504,17 +546,17 @@ void Members::settle_name(const std::string& name) {
     if (!best || own > *best) best = own;
   }
   for (Entry* entry : table_.claimants(name)) {
-    const bool displaced = best && entry->id != best->id;
-    if (displaced && !entry->displaced && entry->up() && probe_soon) probe_soon(entry->id);
+    const bool displaced = best && entry->id() != best->id;
+    if (displaced && !entry->displaced && entry->up() && probe_soon) probe_soon(entry->id());
     entry->displaced = displaced;
   }
 }
 
 void Members::retire_address_of(const Entry& newcomer) {
   // Two agents cannot share an address and port: whoever was there before is gone.
-  Entry* old = table_.find_address(newcomer.address, newcomer.id);
+  Entry* old = table_.find_address(newcomer.address(), newcomer.id());
   if (old == nullptr || old->incarnation.epoch() > newcomer.incarnation.epoch()) return;
-  if (old->name == newcomer.name) old->displaced = true;
+  if (old->name() == newcomer.name()) old->displaced = true;
   mark_left(*old, old->incarnation, false);
 }
 
@@ -540,13 +582,15 @@ unsigned Members::transmissions() const {
 }
 
 TimePoint Members::next_deadline() const {
-  return std::min({suspicion_due_.next(), last_words_due_.next(), reap_due_.next()});
+  return std::min(
+      {suspicion_due_.next(), last_words_due_.next(), reap_due_.next(), degraded_.next_deadline()});
 }
 
 void Members::advance() {
   while (const auto id = last_words_due_.pop(context_.now)) last_words(*id);
   while (const auto id = suspicion_due_.pop(context_.now)) suspicion_due(*id);
   while (const auto id = reap_due_.pop(context_.now)) reap(*id);
+  while (const auto id = degraded_.recovered(context_.now)) recovered(*id);
 }
 
 }  // namespace starling::membership

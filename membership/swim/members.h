@@ -23,6 +23,7 @@
 #include "membership/gossip/broadcast_tree.h"
 #include "membership/gossip/piggyback.h"
 #include "membership/gossip/record.h"
+#include "membership/swim/degraded.h"
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/suspicion.h"
@@ -38,6 +39,15 @@ struct Accusation {
   bool declared = false;         ///< heard as "failed"
 };
 
+/// How a statement came to this node.
+enum class Heard : uint8_t {
+  kPushed,   ///< by the broadcast tree, which sees to it that all get it
+  kRode,     ///< on a probe or an ack: the tree may have missed us, and others
+  kSynced,   ///< in an exchange with one member
+  kJoining,  ///< the same, while this node is shown the whole list: unknown members that failed or
+             ///< left are added too, and nothing of it is news to anybody else
+};
+
 class Members {
  public:
   Members(Context& context, MemberTable& table, BroadcastTree& tree, Piggyback& piggyback,
@@ -46,11 +56,10 @@ class Members {
   /// Announces this node locally (member-join of itself).
   void start();
 
-  /// Merges a statement. With `newcomer`, this node is being shown the whole list: unknown members
-  /// that failed or left are added too, and nothing of it is news to anybody else.
-  Verdict apply(const proto::MemberRecord& record, bool newcomer);
+  /// Merges a statement.
+  Verdict apply(const proto::MemberRecord& record, Heard how);
   /// As apply(), for a record as gossip carries it.
-  Verdict apply(const proto::Record& record);
+  Verdict apply(const proto::Record& record, Heard how);
 
   void accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation);
   /// A packet from another member has arrived: we are not deaf.
@@ -78,6 +87,12 @@ class Members {
   /// Alive members, this one included.
   [[nodiscard]] size_t up_count() const { return table_.up_count() + 1; }
 
+  [[nodiscard]] size_t suspicion_count() const { return suspicions_.size(); }
+  [[nodiscard]] size_t degraded_count() const { return degraded_.count(); }
+  [[nodiscard]] size_t timer_count() const {
+    return suspicion_due_.size() + last_words_due_.size() + reap_due_.size();
+  }
+
   [[nodiscard]] TimePoint next_deadline() const;
   void advance();
 
@@ -87,14 +102,12 @@ class Members {
   std::function<void(const NodeId&)> tell_accused;
 
  private:
-  Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
-  Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
-  Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, bool newcomer);
+  Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id, Heard how);
+  Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, Heard how);
+  Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, Heard how);
   Verdict apply_leaving(const proto::MemberRecord& record, const NodeId& id);
   Verdict about_self(const proto::MemberRecord& record);
   void learn_gone_member(const proto::MemberRecord& record, const NodeId& id, Status status);
-  /// Writes the description into the entry. True when something a user sees has changed.
-  bool describe_into(Entry& entry, const proto::MemberRecord& record);
 
   /// True when the accusation was news.
   bool add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation);
@@ -113,8 +126,14 @@ class Members {
   void retire_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
 
+  /// It has refuted what was said about it.
+  void note_refutation(Entry& entry);
+  void recovered(const NodeId& id);
+  /// Heard as "failed" where that is believed at once (Guards::demotion is off).
+  void believe_failed(Entry& entry, Incarnation incarnation);
   void announce(MemberChange change, Entry& entry, const FailureEvidence& evidence = {});
   void publish(const proto::MemberRecord& record);
+  /// Rides along often: suspicions, failures, refutations.
   [[nodiscard]] unsigned transmissions() const;
 
   Context& context_;
@@ -133,6 +152,7 @@ class Members {
   Deadlines<NodeId> suspicion_due_;
   Deadlines<NodeId> last_words_due_;
   Deadlines<NodeId> reap_due_;
+  Degraded degraded_;
 };
 
 }  // namespace starling::membership

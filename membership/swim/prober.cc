@@ -17,6 +17,7 @@ constexpr double kHelperRepeatAfter = 0.35;
 constexpr unsigned kRoundTripsPerProbe = 3;
 // At most this share of probe intervals goes to failed members.
 constexpr double kMaxReconnectChance = 0.25;
+constexpr int64_t kLongestRoundTripUs = 60'000'000;
 
 Duration part(Duration whole, double share) {
   return Duration(static_cast<Duration::rep>(static_cast<double>(whole.count()) * share));
@@ -44,8 +45,11 @@ Prober::Prober(Context& context, MemberTable& table, Members& members, Outbox& o
 
 Duration Prober::round_trip_bound(const Entry& entry) const {
   const Options& options = context_.options;
+  if (!options.guards.adaptive_round_trip) {
+    return options.round_trip_max * std::min(health_.factor(), options.local_health_round_trip_max);
+  }
   const Duration measured =
-      entry.srtt > Duration(0) ? entry.srtt + 4 * entry.rttvar : options.round_trip_initial;
+      entry.measured() ? entry.srtt() + 4 * entry.rttvar() : options.round_trip_initial;
   return std::clamp(measured, options.round_trip_min, options.round_trip_max) *
          std::min(health_.factor(), options.local_health_round_trip_max);
 }
@@ -56,12 +60,12 @@ bool Prober::probing(const NodeId& id) const {
 }
 
 void Prober::begin(Entry& target) {
-  if (probing(target.id)) return;
+  if (probing(target.id())) return;
   ++context_.statistics.probes;
   const uint32_t sequence = next_sequence_++;
   Probe probe;
-  probe.target = target.id;
-  probe.address = target.address;
+  probe.target = target.id();
+  probe.address = target.address();
   probe.incarnation = target.incarnation;
   probe.sent = context_.now;
   probe.round_trip = round_trip_bound(target);
@@ -69,7 +73,7 @@ void Prober::begin(Entry& target) {
                                            kRoundTripsPerProbe * probe.round_trip);
   due_.set(sequence, context_.now + probe.round_trip);
   probes_.emplace(sequence, std::move(probe));
-  ping(target.address, target.id, sequence);
+  ping(target.address(), target.id(), sequence);
 }
 
 void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
@@ -80,7 +84,7 @@ void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
   outbox_.ping(to, ping);
   // Who is accused is told first, and can refute within a round trip (Lifeguard's buddy system).
   const Entry* entry = table_.find(target);
-  if (entry != nullptr && entry->status != Status::kAlive) {
+  if (entry != nullptr && entry->status != Status::kAlive && context_.options.guards.buddy) {
     if (auto record = members_.encode(target)) outbox_.record(to, std::move(*record));
   }
 }
@@ -117,9 +121,9 @@ void Prober::escalate(uint32_t sequence, Probe& probe) {
   request.set_timeout_ms(milliseconds(probe.round_trip));
   const auto helpers =
       table_.random_up(options.indirect_probes, context_.random, [&](const Entry& entry) {
-        return entry.id != probe.target && entry.status == Status::kAlive;
+        return entry.id() != probe.target && entry.status == Status::kAlive;
       });
-  for (const Entry* helper : helpers) outbox_.ping_request(helper->address, request);
+  for (const Entry* helper : helpers) outbox_.ping_request(helper->address(), request);
   probe.helpers = helpers.size();
   probe.repeats_left = options.repeated_pings;
   if (options.stream_probes) {
@@ -164,13 +168,16 @@ void Prober::conclude(uint32_t sequence) {
   }
   Accusation accusation;
   accusation.accusers.push_back(context_.identity.id);
-  accusation.accusers.insert(accusation.accusers.end(), probe.nacks.begin(), probe.nacks.end());
+  if (context_.options.guards.nacks) {
+    accusation.accusers.insert(accusation.accusers.end(), probe.nacks.begin(), probe.nacks.end());
+  }
   accusation.self_refused = probe.refused && probe.stream_refused;
   const size_t hosts = probe.refusals.size() + (probe.refused ? 1 : 0);
   accusation.refused =
       hosts >= 2 || (accusation.self_refused && members_.up_count() < kConfirmFrom);
   members_.accuse(probe.target, probe.incarnation, accusation);
   // The accused hears of it first.
+  if (!context_.options.guards.buddy) return;
   const Entry* accused = table_.find(probe.target);
   if (accused == nullptr || accused->status != Status::kSuspect) return;
   if (auto record = members_.encode(probe.target)) {
@@ -204,7 +211,7 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
   if (found == probes_.end() || ack.target() != found->second.target.wire()) return;
   // Only an answer to the one ping that was sent says how long the way is (Karn's rule).
   Entry* entry = table_.find(found->second.target);
-  if (entry != nullptr && sender == entry->id && !found->second.escalated) {
+  if (entry != nullptr && sender == entry->id() && !found->second.escalated) {
     measure(*entry, context_.now - found->second.sent);
   }
   if (planted(PlantedBug::kPingOnAck)) probe_soon(sender);
@@ -221,18 +228,21 @@ void Prober::receive_nack(const NodeId& sender, const proto::Nack& nack) {
 }
 
 void Prober::measure(Entry& entry, Duration sample) {
-  // RFC 6298, section 2.
-  if (entry.srtt == Duration(0)) {
-    entry.srtt = std::max(sample, Duration(1));
-    entry.rttvar = sample / 2;
+  // RFC 6298, section 2, in microseconds; 0 means "never measured".
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(sample).count();
+  const auto now = static_cast<uint32_t>(std::clamp<int64_t>(micros, 1, kLongestRoundTripUs));
+  if (!entry.measured()) {
+    entry.srtt_us = now;
+    entry.rttvar_us = now / 2;
     return;
   }
-  const Duration error = entry.srtt > sample ? entry.srtt - sample : sample - entry.srtt;
-  entry.rttvar = (3 * entry.rttvar + error) / 4;
-  entry.srtt = std::max((7 * entry.srtt + sample) / 8, Duration(1));
+  const uint32_t error = entry.srtt_us > now ? entry.srtt_us - now : now - entry.srtt_us;
+  entry.rttvar_us = (3 * entry.rttvar_us + error) / 4;
+  entry.srtt_us = std::max((7 * entry.srtt_us + now) / 8, 1U);
 }
 
 void Prober::refused(const Address& peer) {
+  if (!context_.options.guards.refused) return;
   std::vector<uint32_t> hit;
   for (auto& [sequence, probe] : probes_) {
     if (probe.address == peer) hit.push_back(sequence);
@@ -278,7 +288,7 @@ void Prober::stream_closed(StreamId stream, StreamEnd end) {
   Probe& probe = probes_.at(sequence);
   probe.stream = 0;
   probe.stream_done = true;
-  probe.stream_refused = end == StreamEnd::kRefused;
+  probe.stream_refused = end == StreamEnd::kRefused && context_.options.guards.refused;
   conclude_if_refused(sequence);
 }
 
@@ -340,7 +350,7 @@ void Prober::probe_soon(const NodeId& id) {
 }
 
 void Prober::tell(const NodeId& id) {
-  if (const Entry* entry = table_.find(id)) ping(entry->address, id, next_sequence_++);
+  if (const Entry* entry = table_.find(id)) ping(entry->address(), id, next_sequence_++);
 }
 
 void Prober::extend_deadlines(Duration by) {
@@ -348,16 +358,16 @@ void Prober::extend_deadlines(Duration by) {
 }
 
 void Prober::try_failed_member() {
-  const std::vector<NodeId>& failed = table_.failed();
-  if (failed.empty()) return;
+  const size_t failed = table_.failed_count();
+  if (failed == 0) return;
   // Local health stretches our intervals; alone, with nobody to answer, it does not get better.
   const double per_interval =
       static_cast<double>((context_.options.probe_interval * health_.factor()).count()) /
       static_cast<double>(context_.options.reconnect_interval.count());
   const double chance =
-      static_cast<double>(failed.size()) / static_cast<double>(members_.up_count()) * per_interval;
+      static_cast<double>(failed) / static_cast<double>(members_.up_count()) * per_interval;
   if (!context_.random.chance(std::min(chance, kMaxReconnectChance))) return;
-  tell(failed[context_.random.below(failed.size())]);
+  tell(table_.failed_at(context_.random.below(failed)));
 }
 
 TimePoint Prober::next_deadline() const {

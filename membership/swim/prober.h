@@ -51,6 +51,8 @@ class Prober {
     extend_deadlines(stalled);
   }
   void stop() { stopped_ = true; }
+  [[nodiscard]] size_t running() const { return probes_.size(); }
+  [[nodiscard]] size_t relaying() const { return relays_.size(); }
 
   [[nodiscard]] TimePoint next_deadline() const;
   void advance();

@@ -230,7 +230,7 @@ std::string MessageMaker::packet() {
     case 1:
       for (size_t i = count(); i > 0; --i) {
         proto::Push& push = *packet.add_pushes();
-        fill(*push.mutable_record());
+        fill(*push.add_records());
         push.set_range_begin(number());
         push.set_range_end(number());
         push.set_hop(number32());

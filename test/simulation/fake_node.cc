@@ -46,7 +46,7 @@ void arrive(Actions& actions, const MessageId& id, LamportTime ltime, std::strin
 }  // namespace
 
 Node::Node(const Options& options, Identity identity, Random /*random*/, TimePoint now,
-           Restored restored)
+           Restored restored, std::shared_ptr<DescriptionPool> /*descriptions*/)
     : parts_(std::make_unique<Parts>(options, std::move(identity))) {
   parts_->tick = now + kTick;
   parts_->clocks = {restored.member_ltime, restored.event_ltime, restored.query_ltime};

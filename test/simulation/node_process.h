@@ -3,6 +3,7 @@
 // NodeProcess: the production membership::Node as a Process. Single-threaded.
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -13,8 +14,9 @@ namespace starling::simulation {
 class NodeProcess final : public Process {
  public:
   NodeProcess(const membership::Options& options, const membership::Identity& identity,
-              Random random, TimePoint now, membership::Restored restored)
-      : node_(options, identity, random, now, std::move(restored)) {}
+              Random random, TimePoint now, membership::Restored restored,
+              std::shared_ptr<membership::DescriptionPool> descriptions)
+      : node_(options, identity, random, now, std::move(restored), std::move(descriptions)) {}
 
   void receive_datagram(TimePoint now, const Address& from, std::string_view bytes) override {
     node_.receive_datagram(now, from, bytes);

@@ -54,7 +54,9 @@ std::string describe_packet(std::string_view bytes) {
         (packet.nack().refused() ? " refused" : ""));
   }
   for (const auto& push : packet.pushes()) {
-    add("push #" + std::to_string(push.hop()) + " [" + describe_record(push.record()) + "]");
+    std::string records;
+    for (const auto& record : push.records()) records += " [" + describe_record(record) + "]";
+    add("push #" + std::to_string(push.hop()) + records);
   }
   for (const auto& record : packet.records()) add("record [" + describe_record(record) + "]");
   if (packet.push_acks_size() > 0) add(std::to_string(packet.push_acks_size()) + " push acks");

@@ -13,6 +13,7 @@ World::World(const WorldOptions& options)
       random_(mix64(options.seed)),
       network_(options.links, options.seed),
       streams_(*this, network_) {
+  if (!options_.make_process) options_.make_process = production_nodes();
   hash_.add(options.seed);
 }
 

@@ -302,6 +302,7 @@ class World : private StreamHost {
   void sweep(NodeIndex node, uint32_t boot);
   void retry_join(NodeIndex node, uint32_t boot);
 
+  [[nodiscard]] static MakeProcess production_nodes();
   void start_process(NodeIndex node, bool with_state);
   void start_fresh(NodeIndex node);
   void stop_process(NodeIndex node, StopKind kind);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "membership/swim/description.h"
 #include "test/simulation/node_process.h"
 #include "test/simulation/world.h"
 
@@ -19,13 +20,6 @@ membership::NodeId make_id(uint64_t seed, NodeIndex node, uint32_t identity) {
   return id;
 }
 
-std::unique_ptr<Process> make_node(NodeIndex /*node*/, const membership::Options& options,
-                                   const membership::Identity& identity, Random random,
-                                   TimePoint now, membership::Restored restored) {
-  return std::make_unique<NodeProcess>(options, identity, random, now, std::move(restored));
-}
-const MakeProcess kMakeNode = make_node;
-
 auto only_membership() {
   return fail(ErrorKind::kInvalid, "this process knows nothing but membership");
 }
@@ -37,6 +31,17 @@ Duration uniform(Random& random, Duration min, Duration max) {
 }
 
 }  // namespace
+
+MakeProcess World::production_nodes() {
+  // One pool for all: thousands of views of one cluster fit into memory.
+  auto descriptions = std::make_shared<membership::DescriptionPool>();
+  return [descriptions](NodeIndex /*node*/, const membership::Options& options,
+                        const membership::Identity& identity, Random random, TimePoint now,
+                        membership::Restored restored) -> std::unique_ptr<Process> {
+    return std::make_unique<NodeProcess>(options, identity, random, now, std::move(restored),
+                                         descriptions);
+  };
+}
 
 // --- life ---
 
@@ -82,9 +87,8 @@ void World::start_process(NodeIndex node, bool with_state) {
       uniform(random_, 1000s, 100000s),
       static_cast<int>(random_.below(static_cast<size_t>(skew_range))) - options_.clock_skew_ppm);
   const uint64_t seed = mix64(options_.seed ^ mix64(uint64_t{node} << 32 | host.boot));
-  const MakeProcess& make = options_.make_process ? options_.make_process : kMakeNode;
   host.process =
-      make(node, host.options,
+      options_.make_process(node, host.options,
            membership::Identity{host.id, host.epoch, host.name, host.address, host.tags},
            Random(seed), local(host), with_state ? host.disk.restore() : membership::Restored{});
   host.node = host.process->node();

@@ -106,13 +106,29 @@ Violations many_tags() {
   return stage.end(20s);
 }
 
-/// Each half takes the other for failed; then they meet again.
-Violations halves() {
-  Stage stage(8);
-  stage.world.partition({{0, 1, 2, 3}});
-  stage.world.run_for(20s);
+/// Who was cut off tells of a member that has failed meanwhile.
+Violations told_of_the_dead() {
+  Stage stage(20);
+  stage.world.partition({{19}});
+  stage.world.crash(3, StopKind::kCrash);
+  const auto noticed = [&] {
+    const auto member = stage.world.node(0).member("node-3");
+    return member && member->status == membership::Status::kFailed;
+  };
+  (void)stage.world.run_while_not(noticed, 20s, 1ms);
   stage.world.heal();
-  return stage.end(60s);
+  stage.world.join(19, {0});
+  return stage.end(30s);
+}
+
+/// Many are suspected at once, and refute.
+Violations refuted_together() {
+  Stage stage(20);
+  for (NodeIndex node = 1; node < 10; ++node) stage.world.pause(node);
+  stage.world.run_for(2400ms);
+  for (NodeIndex node = 1; node < 10; ++node) stage.world.resume(node);
+  stage.world.run_for(5s);
+  return stage.end(20s);
 }
 
 Violations silent_crash() {
@@ -290,7 +306,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kBelieveFailedAtOnce, "accuracy", halves},
       {PlantedBug::kObeyForceLeave, "self-alive", left_by_others},
       {PlantedBug::kAcceptOlderAlive, "incarnation-monotone", many_tags},
-      {PlantedBug::kAliveBeatsFailed, "incarnation-monotone", halves},
+      {PlantedBug::kAliveBeatsFailed, "incarnation-monotone", told_of_the_dead},
       {PlantedBug::kRaiseForOthers, "owner-raises-incarnation", silent_crash},
       {PlantedBug::kCopyHalfOfId, "known-members-only", at_rest},
       {PlantedBug::kAnnounceEveryAlive, "member-event-order", many_tags},
@@ -309,7 +325,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kForgetAcked, "query-answers", query_under_noise},
       {PlantedBug::kForgetQueryDeadline, "query-ends-once", query_without_answer},
       {PlantedBug::kDoubleQueryDeadline, "query-deadline", query_without_answer},
-      {PlantedBug::kPiggybackWithoutBudget, "packet-size", at_rest},
+      {PlantedBug::kPiggybackWithoutBudget, "packet-size", refuted_together},
       {PlantedBug::kNoAnswerLimit, "message-size", query_with_large_answers},
       {PlantedBug::kPingOnAck, "message-budget", at_rest},
       {PlantedBug::kLeaveTimerArmed, "timer-budget", event_among_three},

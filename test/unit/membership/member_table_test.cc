@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "membership/wire.h"
 #include "test/catch.h"
 
 namespace m = starling::membership;
@@ -18,10 +19,19 @@ m::NodeId node(uint32_t number) {
   return id;
 }
 
+m::Description described(uint32_t number, const std::string& name = {},
+                         const std::string& tags = {}) {
+  m::Description description;
+  description.id = node(number);
+  description.name = name.empty() ? "node" + std::to_string(number) : name;
+  description.address = *m::Address::from_ip("10.0.0.1", static_cast<uint16_t>(number + 1));
+  description.tags = tags;
+  return description;
+}
+
 m::Entry& add_alive(m::MemberTable& table, uint32_t number, m::Random& random,
                     const std::string& name = {}) {
-  m::Entry& entry =
-      table.add(node(number), name.empty() ? "node" + std::to_string(number) : name, random);
+  m::Entry& entry = table.add(described(number, name), random);
   table.set_state(entry, m::Status::kAlive, m::Incarnation::at(1, 0));
   return entry;
 }
@@ -35,7 +45,7 @@ TEST_CASE("between two probes of a member at most 2n - 1 others are probed") {
   for (uint32_t i = 0; i < kMembers; ++i) add_alive(table, i, random);
   std::map<m::NodeId, int> last;
   for (int turn = 0; turn < 4000; ++turn) {
-    const m::NodeId id = table.next_probe_target(random)->id;
+    const m::NodeId id = table.next_probe_target(random)->id();
     const auto before = last.find(id);
     if (before != last.end()) CHECK(turn - before->second <= static_cast<int>(2 * kMembers - 1));
     last[id] = turn;
@@ -55,11 +65,12 @@ TEST_CASE("only members believed to run are probed and drawn") {
   CHECK(table.up_count() == 5);
   CHECK(table.failed_count() == 3);
   std::set<m::NodeId> probed;
-  for (int i = 0; i < 50; ++i) probed.insert(table.next_probe_target(random)->id);
+  for (int i = 0; i < 50; ++i) probed.insert(table.next_probe_target(random)->id());
   CHECK(probed == std::set<m::NodeId>{node(5), node(6), node(7), node(8), node(9)});
-  const auto drawn = table.random_up(3, random, [](const m::Entry& e) { return e.id != node(9); });
+  const auto drawn =
+      table.random_up(3, random, [](const m::Entry& e) { return e.id() != node(9); });
   CHECK(drawn.size() == 3);
-  for (const m::Entry* entry : drawn) CHECK((entry->up() && entry->id != node(9)));
+  for (const m::Entry* entry : drawn) CHECK((entry->up() && entry->id() != node(9)));
 }
 
 TEST_CASE("the fingerprint follows members that are up and nothing else") {
@@ -88,13 +99,14 @@ TEST_CASE("members of one zone are neighbours on the ring") {
   m::Random random(4);
   for (uint32_t i = 0; i < 90; ++i) {
     m::Entry& entry = add_alive(table, i, random);
-    table.set_zone(entry, "zone" + std::to_string(i % 3));
-    entry.tags = std::to_string(i % 3);
+    const std::string tags = m::pack_tags({{"zone", "zone" + std::to_string(i % 3)}});
+    CHECK(table.describe(entry, described(i, {}, tags)));
+    CHECK_FALSE(table.describe(entry, described(i, {}, tags)));
   }
   int changes = 0;
-  for (size_t i = 1; i < table.ring().size(); ++i) {
-    CHECK(table.ring()[i - 1].position <= table.ring()[i].position);
-    if (table.ring()[i].entry->tags != table.ring()[i - 1].entry->tags) ++changes;
+  for (size_t i = 1; i < table.up_count(); ++i) {
+    CHECK(table.ring_at(i - 1).position() <= table.ring_at(i).position());
+    if (table.ring_at(i).tags() != table.ring_at(i - 1).tags()) ++changes;
   }
   CHECK(changes == 2);
 }
@@ -109,7 +121,57 @@ TEST_CASE("a displaced member is found under its longer name") {
   CHECK(table.find_name(old.display_name()) == &old);
   CHECK(old.display_name() == "web#01000000");
   CHECK(table.find_name("web#ffffffff") == nullptr);
-  table.rename(present, "other");
+  CHECK(table.describe(present, described(2, "other")));
   CHECK(table.find_name("other") == &present);
   CHECK(table.claimants("web").size() == 1);
+}
+
+TEST_CASE("the indices stay right through a long life") {
+  m::MemberTable table;
+  m::Random random(6);
+  std::set<uint32_t> there;
+  for (int turn = 0; turn < 4000; ++turn) {
+    const auto number = static_cast<uint32_t>(random.below(300));
+    if (!there.contains(number)) {
+      add_alive(table, number, random, random.chance(0.2) ? "shared" : "");
+      there.insert(number);
+      continue;
+    }
+    m::Entry& entry = *table.find(node(number));
+    switch (random.below(4)) {
+      case 0:
+        table.erase(node(number));
+        there.erase(number);
+        break;
+      case 1:
+        table.set_state(entry, static_cast<m::Status>(random.below(5)), entry.incarnation.next());
+        break;
+      case 2:
+        table.describe(entry, described(number, "name" + std::to_string(random.below(50)),
+                                        m::pack_tags({{"zone", random.chance(0.5) ? "a" : "b"}})));
+        break;
+      default:
+        CHECK(table.next_probe_target(random) != nullptr);
+    }
+    if (turn % 50 == 0) REQUIRE(table.consistent());
+  }
+  CHECK(table.size() == there.size());
+  CHECK(table.consistent());
+}
+
+TEST_CASE("equal descriptions are one, and go with their last user") {
+  auto pool = std::make_shared<m::DescriptionPool>();
+  m::Random random(7);
+  {
+    m::MemberTable one(pool);
+    m::MemberTable two(pool);
+    one.add(described(1), random);
+    two.add(described(1), random);
+    CHECK(pool->size() == 1);
+    two.describe(*two.find(node(1)), described(1, "other"));
+    CHECK(pool->size() == 2);
+    one.erase(node(1));
+    CHECK(pool->size() == 1);
+  }
+  CHECK(pool->size() == 0);
 }

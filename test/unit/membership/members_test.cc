@@ -19,7 +19,8 @@ constexpr Incarnation at(uint32_t counter) {
 
 /// A cluster of `count` others, all alive at incarnation 1.5.
 void fill(Parts& parts, uint32_t count) {
-  for (uint32_t i = 1; i <= count; ++i) parts.members.apply(member_record(i, at(5)), false);
+  for (uint32_t i = 1; i <= count; ++i)
+    parts.members.apply(member_record(i, at(5)), Heard::kSynced);
   parts.take<MemberEvent>();
 }
 
@@ -58,23 +59,23 @@ TEST_CASE("SWIM precedence: incarnation first then status") {
   Parts parts;
   fill(parts, 9);
   parts.members.heard_from_someone();
-  parts.members.apply(member_record(3, at(row.counter), row.status), false);
+  parts.members.apply(member_record(3, at(row.counter), row.status), Heard::kSynced);
   CHECK(status_of(parts, 3) == row.expected);
 }
 
 TEST_CASE("a failed member comes back only with a higher incarnation") {
   Parts parts;
   fill(parts, 9);
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), Heard::kSynced);
   for (int i = 0; i < 50; ++i) {
     parts.members.heard_from_someone();
     parts.run_for(100ms);
   }
   REQUIRE(status_of(parts, 3) == Status::kFailed);
-  CHECK(parts.members.apply(member_record(3, at(5)), false) == Verdict::kKnown);
+  CHECK(parts.members.apply(member_record(3, at(5)), Heard::kSynced) == Verdict::kKnown);
   CHECK(status_of(parts, 3) == Status::kFailed);
   parts.take<MemberEvent>();
-  CHECK(parts.members.apply(member_record(3, at(6)), false) == Verdict::kFresh);
+  CHECK(parts.members.apply(member_record(3, at(6)), Heard::kSynced) == Verdict::kFresh);
   CHECK(status_of(parts, 3) == Status::kAlive);
   const auto events = parts.take<MemberEvent>();
   REQUIRE(events.size() == 1);
@@ -84,13 +85,13 @@ TEST_CASE("a failed member comes back only with a higher incarnation") {
 TEST_CASE("failed heard from others leaves the member its time to refute") {
   Parts parts;
   fill(parts, 9);
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), Heard::kSynced);
   for (int i = 0; i < 29; ++i) {
     parts.members.heard_from_someone();
     parts.run_for(100ms);
   }
   CHECK(status_of(parts, 3) == Status::kSuspect);
-  parts.members.apply(member_record(3, at(6)), false);
+  parts.members.apply(member_record(3, at(6)), Heard::kSynced);
   parts.run_for(1s);
   CHECK(status_of(parts, 3) == Status::kAlive);
   CHECK(parts.take<MemberEvent>().empty());
@@ -143,14 +144,15 @@ TEST_CASE("an accusation of this node is refuted with a higher incarnation once"
   Parts parts;
   fill(parts, 3);
   const Incarnation before = parts.members.incarnation();
-  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {1}), false);
+  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {1}), Heard::kSynced);
   const Incarnation after = parts.members.incarnation();
   CHECK(after > before);
-  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {2}), false);
+  parts.members.apply(accusation(0, before, proto::MEMBER_SUSPECT, {2}), Heard::kSynced);
   CHECK(parts.members.incarnation() == after);
   CHECK(parts.context.statistics.refutations == 1);
   CHECK(parts.health.score() == 1);
-  parts.members.apply(accusation(0, Incarnation::at(9, 9), proto::MEMBER_FAILED, {2}), false);
+  parts.members.apply(accusation(0, Incarnation::at(9, 9), proto::MEMBER_FAILED, {2}),
+                      Heard::kSynced);
   CHECK(parts.members.incarnation() > Incarnation::at(9, 9));
 }
 
@@ -159,9 +161,9 @@ TEST_CASE("a replaced host takes its name over at once") {
   fill(parts, 5);
   proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
   newcomer.set_name("node3");
-  parts.members.apply(newcomer, false);
+  parts.members.apply(newcomer, Heard::kSynced);
   REQUIRE(parts.table.find_name("node3") != nullptr);
-  CHECK(parts.table.find_name("node3")->id == node_id(77));
+  CHECK(parts.table.find_name("node3")->id() == node_id(77));
   CHECK(parts.table.find(node_id(3))->displaced);
   CHECK(status_of(parts, 3) == Status::kAlive);  // until it is found dead
 }
@@ -173,10 +175,10 @@ TEST_CASE("the later boot holds a contested name whatever the order of arrival")
   proto::MemberRecord late = member_record(2, Incarnation::at(6, 0));
   early.set_name("same");
   late.set_name("same");
-  parts.members.apply(later_first ? late : early, false);
-  parts.members.apply(later_first ? early : late, false);
-  CHECK(parts.table.find_name("same")->id == node_id(2));
-  CHECK(parts.table.find_name(parts.table.find(node_id(1))->display_name())->id == node_id(1));
+  parts.members.apply(later_first ? late : early, Heard::kSynced);
+  parts.members.apply(later_first ? early : late, Heard::kSynced);
+  CHECK(parts.table.find_name("same")->id() == node_id(2));
+  CHECK(parts.table.find_name(parts.table.find(node_id(1))->display_name())->id() == node_id(1));
 }
 
 TEST_CASE("a newcomer at a known address retires who was there before") {
@@ -184,9 +186,9 @@ TEST_CASE("a newcomer at a known address retires who was there before") {
   fill(parts, 5);
   proto::MemberRecord newcomer = member_record(3, Incarnation::at(2, 0));
   newcomer.set_id(std::string(node_id(88).wire()));
-  parts.members.apply(newcomer, false);
+  parts.members.apply(newcomer, Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kLeft);
-  CHECK(parts.table.find_name("node3")->id == node_id(88));
+  CHECK(parts.table.find_name("node3")->id() == node_id(88));
 }
 
 TEST_CASE("force-leave turns failed into left and an alive member refutes") {
@@ -200,7 +202,7 @@ TEST_CASE("force-leave turns failed into left and an alive member refutes") {
   CHECK(status_of(parts, 1) == Status::kLeft);
   CHECK(parts.members.force_leave("node2", false).has_value());
   CHECK(parts.table.find(node_id(2))->leaving);
-  CHECK(parts.members.apply(member_record(2, at(6)), false) == Verdict::kFresh);
+  CHECK(parts.members.apply(member_record(2, at(6)), Heard::kSynced) == Verdict::kFresh);
   CHECK_FALSE(parts.table.find(node_id(2))->leaving);
   CHECK_FALSE(parts.members.force_leave("nobody", false).has_value());
   CHECK(parts.members.force_leave("node1", true).has_value());
@@ -210,7 +212,7 @@ TEST_CASE("force-leave turns failed into left and an alive member refutes") {
 TEST_CASE("gone members are reaped after their time") {
   Parts parts;
   fill(parts, 3);
-  parts.members.apply(member_record(1, at(6), proto::MEMBER_LEFT), false);
+  parts.members.apply(member_record(1, at(6), proto::MEMBER_LEFT), Heard::kSynced);
   parts.take<MemberEvent>();
   parts.run_for(24h - 1s);
   CHECK(parts.table.find(node_id(1)) != nullptr);
@@ -226,13 +228,13 @@ TEST_CASE("malformed descriptions change nothing") {
   fill(parts, 1);
   proto::MemberRecord record = member_record(9, at(1));
   record.set_name("a\nb");
-  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  CHECK(parts.members.apply(record, Heard::kSynced) == Verdict::kInvalid);
   record = member_record(9, at(1));
   record.set_address("12345");
-  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  CHECK(parts.members.apply(record, Heard::kSynced) == Verdict::kInvalid);
   record = member_record(9, at(1));
   record.set_id("short");
-  CHECK(parts.members.apply(record, false) == Verdict::kInvalid);
+  CHECK(parts.members.apply(record, Heard::kSynced) == Verdict::kInvalid);
   CHECK(parts.table.size() == 1);
 }
 
@@ -241,11 +243,11 @@ TEST_CASE("who is declared failed elsewhere is told so by whoever did not suspec
   fill(parts, 9);
   std::vector<NodeId> told;
   parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1}), Heard::kSynced);
   CHECK(told.empty());  // its accuser tells it
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2}), Heard::kSynced);
   CHECK(told.empty());
-  parts.members.apply(accusation(4, at(5), proto::MEMBER_FAILED, {1, 2}), false);
+  parts.members.apply(accusation(4, at(5), proto::MEMBER_FAILED, {1, 2}), Heard::kSynced);
   CHECK(told == std::vector<NodeId>{node_id(4)});
 }
 
@@ -273,12 +275,12 @@ TEST_CASE("an old suspicion does not become a failure by hearsay without a word 
   fill(parts, 9);
   std::vector<NodeId> told;
   parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1, 2}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1, 2}), Heard::kSynced);
   for (int i = 0; i < 40; ++i) {
     parts.members.heard_from_someone();
     parts.run_for(100ms);
   }
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), Heard::kSynced);
   CHECK(told == std::vector<NodeId>{node_id(3)});
   parts.run_for(400ms);
   CHECK(status_of(parts, 3) == Status::kSuspect);
@@ -288,13 +290,13 @@ TEST_CASE("an old suspicion does not become a failure by hearsay without a word 
 
 TEST_CASE("members that were gone before we came are listed but no news") {
   Parts parts;
-  parts.members.apply(member_record(1, at(5), proto::MEMBER_FAILED), true);
+  parts.members.apply(member_record(1, at(5), proto::MEMBER_FAILED), Heard::kJoining);
   CHECK(status_of(parts, 1) == Status::kFailed);
   CHECK(parts.members.force_leave("node1", false).has_value());
   CHECK(status_of(parts, 1) == Status::kLeft);
   CHECK(parts.take<MemberEvent>().empty());
-  parts.members.apply(member_record(1, at(6)), false);
-  parts.members.apply(member_record(1, at(7), proto::MEMBER_LEFT), false);
+  parts.members.apply(member_record(1, at(6)), Heard::kSynced);
+  parts.members.apply(member_record(1, at(7), proto::MEMBER_LEFT), Heard::kSynced);
   const auto events = parts.take<MemberEvent>();
   REQUIRE(events.size() == 2);
   CHECK(events[0].change == MemberChange::kJoin);
@@ -305,12 +307,12 @@ TEST_CASE("a failed member that is old enough elsewhere is not taken over to be 
   Parts parts;
   proto::MemberRecord record = member_record(1, at(5), proto::MEMBER_FAILED);
   record.set_age_s(23 * 3600);
-  parts.members.apply(record, true);
+  parts.members.apply(record, Heard::kJoining);
   CHECK(parts.table.size() == 1);
   parts.run_for(1h + 1s);
   CHECK(parts.table.size() == 0);
   record.set_age_s(25 * 3600);
-  parts.members.apply(record, true);
+  parts.members.apply(record, Heard::kJoining);
   CHECK(parts.table.size() == 0);
 }
 
@@ -319,10 +321,10 @@ TEST_CASE("times and incarnations that leave no room above them are not believed
   fill(parts, 2);
   proto::MemberRecord record = member_record(1, at(6));
   record.set_ltime(UINT64_MAX);
-  parts.members.apply(record, false);
+  parts.members.apply(record, Heard::kSynced);
   CHECK(parts.context.member_clock.now() < UINT64_MAX / 2);
   CHECK(parts.members.apply(accusation(0, Incarnation{UINT64_MAX}, proto::MEMBER_SUSPECT, {1}),
-                            false) == Verdict::kInvalid);
+                            Heard::kSynced) == Verdict::kInvalid);
   CHECK(parts.members.incarnation() < Incarnation::at(2, 0));
 }
 
@@ -331,7 +333,7 @@ TEST_CASE("failed without the evidence is probed before it is believed") {
   fill(parts, 9);
   std::vector<NodeId> asked;
   parts.members.probe_soon = [&](const NodeId& id) { asked.push_back(id); };
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), Heard::kSynced);
   for (int i = 0; i < 100; ++i) {
     parts.members.heard_from_someone();
     parts.run_for(100ms);
@@ -347,7 +349,7 @@ TEST_CASE("failed without the evidence is probed before it is believed") {
 TEST_CASE("nobody counts as an accuser of itself") {
   Parts parts;
   fill(parts, 9);
-  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {3, 4}), false);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {3, 4}), Heard::kSynced);
   const proto::MemberRecord shown = parts.members.describe(*parts.table.find(node_id(3)));
   REQUIRE(shown.accusers_size() == 1);
   CHECK(shown.accusers(0) == node_id(4).wire());
@@ -356,11 +358,11 @@ TEST_CASE("nobody counts as an accuser of itself") {
 TEST_CASE("only a version above the accused one clears a suspicion") {
   Parts parts;
   fill(parts, 9);
-  parts.members.apply(accusation(3, at(7), proto::MEMBER_SUSPECT, {4}), false);
-  parts.members.apply(member_record(3, at(6)), false);
+  parts.members.apply(accusation(3, at(7), proto::MEMBER_SUSPECT, {4}), Heard::kSynced);
+  parts.members.apply(member_record(3, at(6)), Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kSuspect);
-  parts.members.apply(member_record(3, at(7)), false);
+  parts.members.apply(member_record(3, at(7)), Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kSuspect);
-  parts.members.apply(member_record(3, at(8)), false);
+  parts.members.apply(member_record(3, at(8)), Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kAlive);
 }

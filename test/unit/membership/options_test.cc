@@ -8,7 +8,7 @@ using starling::ErrorKind;
 using starling::membership::Options;
 
 TEST_CASE("every profile is valid") {
-  for (const char* name : {"lan", "wan", "local"}) {
+  for (const char* name : {"lan", "wan", "local", "forgiving"}) {
     INFO(name);
     const auto options = Options::profile(name);
     REQUIRE(options.has_value());
@@ -17,7 +17,7 @@ TEST_CASE("every profile is valid") {
   }
   const auto unknown = Options::profile("moon");
   REQUIRE_FALSE(unknown.has_value());
-  CHECK(unknown.error().message == "unknown profile 'moon': use lan, wan or local");
+  CHECK(unknown.error().message == "unknown profile 'moon': use lan, wan, local or forgiving");
 }
 
 TEST_CASE("an option out of range is named") {

@@ -28,7 +28,7 @@ TEST_CASE("what goes to one address in one turn shares packets") {
 TEST_CASE("no packet is over the limit and each carries one probe") {
   Parts parts;
   proto::Push push;
-  push.mutable_record()->set_payload(std::string(300, 'x'));
+  push.add_records()->set_payload(std::string(300, 'x'));
   for (int i = 0; i < 40; ++i) parts.outbox.push(address_of(1), push);
   proto::Ack ack;
   parts.outbox.ack(address_of(1), ack);
@@ -59,9 +59,10 @@ TEST_CASE("the largest event fits a packet") {
   event.set_payload(std::string(kMaxInlinePayload - 24, 'p'));
   event.set_coalesce(true);
   proto::Push push;
-  push.mutable_record()->set_kind(proto::RECORD_USER_EVENT);
-  push.mutable_record()->set_key(message_key({test::node_id(1), UINT32_MAX, UINT64_MAX}));
-  push.mutable_record()->set_payload(event.SerializeAsString());
+  proto::Record& record = *push.add_records();
+  record.set_kind(proto::RECORD_USER_EVENT);
+  record.set_key(message_key({test::node_id(1), UINT32_MAX, UINT64_MAX}));
+  record.set_payload(event.SerializeAsString());
   push.set_range_begin(1);
   push.set_range_end(UINT64_MAX);
   push.set_hop(UINT32_MAX);

@@ -21,7 +21,7 @@ struct Bench : test::Parts {
   explicit Bench(uint32_t others) {
     context.options.stream_probes = false;
     for (uint32_t i = 1; i <= others; ++i) {
-      members.apply(member_record(i, Incarnation::at(1, 5)), false);
+      members.apply(member_record(i, Incarnation::at(1, 5)), Heard::kSynced);
     }
     sent();
   }
@@ -76,7 +76,7 @@ std::optional<proto::MemberRecord> accusation_of(uint32_t about, const Packets& 
   for (const auto& [to, packet] : packets) {
     for (const proto::Push& push : packet.pushes()) {
       proto::MemberRecord record;
-      record.ParseFromString(push.record().payload());
+      record.ParseFromString(push.records(0).payload());
       if (record.id() == node_id(about).wire() && record.accusers_size() > 0) found = record;
     }
   }
@@ -190,13 +190,13 @@ TEST_CASE("the round trip is measured with the answer to the one ping that was s
   const TimePoint asked = bench.context.now;
   bench.run_for(20ms);
   bench.answer(ping, ping.target);
-  CHECK(bench.table.find(node_id(ping.target))->srtt <= bench.context.now - asked + 1ms);
-  CHECK(bench.table.find(node_id(ping.target))->srtt >= 20ms);
+  CHECK(bench.table.find(node_id(ping.target))->srtt() <= bench.context.now - asked + 1ms);
+  CHECK(bench.table.find(node_id(ping.target))->srtt() >= 20ms);
 
   ping = bench.next_ping();
   bench.run_for(200ms);  // meanwhile the ping was repeated: which of them is answered?
   bench.answer(ping, ping.target);
-  CHECK(bench.table.find(node_id(ping.target))->srtt == Duration(0));
+  CHECK(bench.table.find(node_id(ping.target))->srtt() == Duration(0));
 }
 
 TEST_CASE("answers heal the local health that missing ones have worsened") {

@@ -25,7 +25,7 @@ struct Forest {
       nodes[i]->context.identity = test::identity_of(i);
       nodes[i]->context.random = Random(i + 1);
       for (uint32_t j = 0; j < count; ++j) {
-        if (i != j) nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), false);
+        if (i != j) nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), Heard::kSynced);
       }
       nodes[i]->context.actions.clear();
       number[address_of(i)] = i;
@@ -106,7 +106,7 @@ TEST_CASE("a range is covered once however often it is asked for") {
   Forest forest(100);
   Parts& node = *forest.nodes[5];
   proto::Push push;
-  *push.mutable_record() = record();
+  *push.add_records() = record();
   push.set_range_begin(0);
   push.set_range_end(UINT64_MAX);
   push.set_hop(9);
@@ -126,7 +126,7 @@ TEST_CASE("a stale record is acknowledged and goes no further") {
   Forest forest(100);
   Parts& node = *forest.nodes[5];
   proto::Push push;
-  *push.mutable_record() = record();
+  *push.add_records() = record();
   push.set_range_end(UINT64_MAX);
   node.tree.receive(address_of(1), node_id(1), push, Verdict::kStale, node_id(0));
   const auto packets = node.sent();
