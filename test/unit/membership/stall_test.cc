@@ -76,3 +76,24 @@ TEST_CASE("a suspect gets back the time in which this node was stalled") {
   bench.run_until(begin + 6s);
   CHECK(bench.failed() == stalled);
 }
+
+TEST_CASE("a probe gets back the time in which this node was stalled") {
+  const bool stalled = GENERATE(false, true);
+  Bench bench;
+  for (uint32_t i = 1; i <= 9; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
+  while (bench.node.statistics().probes == 0) {
+    bench.now = std::max(bench.now, bench.node.next_deadline());
+    bench.node.advance(bench.now);
+  }
+  // Nobody answers. A probe that is begun now has failed after probe_interval of running.
+  const TimePoint begin = bench.now;
+  if (stalled) {
+    bench.now += 1400ms;
+    bench.node.advance(bench.now);
+    CHECK(bench.node.statistics().probes_failed == 0);
+    bench.run_until(begin + 1400ms + 200ms);
+    CHECK(bench.node.statistics().probes_failed == 0);
+  }
+  bench.run_until(begin + 2s);
+  CHECK(bench.node.statistics().probes_failed > 0);
+}
