@@ -518,9 +518,10 @@ std::vector<NodeIndex> Reader::all() const {
 NodeIndex Reader::member(const YAML::Node& node, std::string_view word) const {
   const auto number = parse_count(word);
   if (!number) {
-    refuse(node, "'" + std::string(word) +
-                     "' names no members; use a number, 10..19, 5%, random 3, zone 2, all, others "
-                     "(of a group), a group or a list of these");
+    refuse(node,
+           "'" + std::string(word) +
+               "' names no members; use a number, 10..19, 5%, random 3, zone 2, all, not 3, a "
+               "group's name or a list of these");
   }
   const size_t limit = scenario_.nodes + added_;
   if (*number >= limit) {

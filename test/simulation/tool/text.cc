@@ -228,6 +228,11 @@ std::string show_nodes(std::vector<NodeIndex> nodes) {
 }
 
 std::string write_nodes(std::vector<NodeIndex> nodes) {
+  std::vector<NodeIndex> once;
+  for (const NodeIndex node : nodes) {
+    if (std::find(once.begin(), once.end(), node) == once.end()) once.push_back(node);
+  }
+  nodes = std::move(once);
   if (!std::is_sorted(nodes.begin(), nodes.end())) {  // the order means something
     std::string text;
     for (const NodeIndex node : nodes) text += (text.empty() ? "" : ", ") + std::to_string(node);
