@@ -249,7 +249,9 @@ void Story::datagram_received(NodeIndex node, const Address& /*from*/, std::stri
   packet("<- " + (from == kNoNode ? "?" : std::to_string(from)) + ": " + describe_packet(bytes));
   if (received.has_ack()) answered(received.ack(), from);
   if (received.has_nack()) refused(received.nack(), from);
-  for (const auto& push : received.pushes()) hears(push.record(), from, "told directly by ");
+  for (const auto& push : received.pushes()) {
+    for (const auto& record : push.records()) hears(record, from, "told directly by ");
+  }
   for (const auto& record : received.records()) hears(record, from, "hears from ");
 }
 
