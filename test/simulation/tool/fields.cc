@@ -62,6 +62,7 @@ constexpr Field<Options> kNodeFields[] = {
     {"isolated-after", &Options::isolated_after},
     {"tree-fanout", &Options::tree_fanout},
     {"tree-direct-max", &Options::tree_direct_max},
+    {"batch-delay", &Options::batch_delay},
     {"hop-timeout-min", &Options::hop_timeout_min},
     {"hop-timeout-max", &Options::hop_timeout_max},
     {"announce-fanout", &Options::announce_fanout},
@@ -80,6 +81,18 @@ constexpr Field<Options> kNodeFields[] = {
     {"query-size-limit", &Options::query_size_limit},
     {"query-response-size-limit", &Options::query_response_size_limit},
     {"query-timeout-base", &Options::query_timeout_base},
+};
+
+using membership::Guards;
+constexpr Field<Guards> kGuardFields[] = {
+    {"confirmation", &Guards::confirmation},
+    {"demotion", &Guards::demotion},
+    {"stall", &Guards::stall},
+    {"deaf", &Guards::deaf},
+    {"nacks", &Guards::nacks},
+    {"refused", &Guards::refused},
+    {"buddy", &Guards::buddy},
+    {"adaptive-round-trip", &Guards::adaptive_round_trip},
 };
 
 constexpr Field<CheckerOptions> kCheckFields[] = {
@@ -158,6 +171,9 @@ std::span<const Field<WorldOptions>> host_fields() {
 std::span<const Field<Options>> node_fields() {
   return kNodeFields;
 }
+std::span<const Field<Guards>> guard_fields() {
+  return kGuardFields;
+}
 std::span<const Field<CheckerOptions>> check_fields() {
   return kCheckFields;
 }
@@ -183,6 +199,7 @@ std::string write_field(const Field<T>& field, const T& source) {
 STARLING_FIELDS_OF(LinkModel);
 STARLING_FIELDS_OF(WorldOptions);
 STARLING_FIELDS_OF(Options);
+STARLING_FIELDS_OF(Guards);
 STARLING_FIELDS_OF(CheckerOptions);
 STARLING_FIELDS_OF(Scenario);
 #undef STARLING_FIELDS_OF

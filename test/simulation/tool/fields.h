@@ -29,6 +29,8 @@ struct Field {
 [[nodiscard]] std::span<const Field<WorldOptions>> host_fields();
 /// Under `node:`.
 [[nodiscard]] std::span<const Field<membership::Options>> node_fields();
+/// Under `guards:`.
+[[nodiscard]] std::span<const Field<membership::Guards>> guard_fields();
 /// Under `checks:`.
 [[nodiscard]] std::span<const Field<CheckerOptions>> check_fields();
 [[nodiscard]] std::span<const Field<Scenario>> bound_fields();

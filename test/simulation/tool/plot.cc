@@ -20,6 +20,8 @@ constexpr double kLane = 19;
 constexpr size_t kLanesMax = 10;
 /// Members and events of which each gets a curve of its own.
 constexpr size_t kCurvesMax = 300;
+/// From here on the curves of single events step back behind that of all.
+constexpr size_t kManyEvents = 30;
 /// About what a letter of the small size takes.
 constexpr double kLetter = 6.1;
 
@@ -253,7 +255,7 @@ void Picture::shades(const Panel& panel) {
   if (record_.healing == kNever) return;
   const double x = panel.at_x(seconds(record_.offset(record_.healing)));
   svg_.line(x, panel.top, x, panel.top + panel.height, "mark");
-  svg_.text(x + 5, panel.top + 11, "all heals", "small");
+  svg_.text(x, panel.top - 4, "all heals", "small", Svg::Anchor::kMiddle);
 }
 
 // --- who is shown as failed --------------------------------------------------------------------
@@ -410,7 +412,9 @@ void Picture::spread(double y) {
   for (const Spread& event : record_.events) {
     all.expected += event.expected;
     all.arrivals.insert(all.arrivals.end(), event.arrivals.begin(), event.arrivals.end());
-    if (drawn++ < kCurvesMax) svg_.curve(course(event.arrivals, event.expected), "thin");
+    if (drawn++ >= kCurvesMax) continue;
+    svg_.curve(course(event.arrivals, event.expected),
+               record_.events.size() > kManyEvents ? "faint" : "thin");
   }
   std::sort(all.arrivals.begin(), all.arrivals.end());
   svg_.curve(course(all.arrivals, all.expected), "bold");

@@ -32,7 +32,7 @@ struct Refused {
 
 const std::vector<std::string> kTopKeys = {"name",    "about", "members", "seed",   "length",
                                            "network", "hosts", "node",    "checks", "groups",
-                                           "steps",   "back",  "expect"};
+                                           "guards",  "steps", "back",    "expect"};
 
 class Reader {
  public:
@@ -82,6 +82,7 @@ class Reader {
   void network(const YAML::Node& map);
   void hosts(const YAML::Node& map);
   void node_options(const YAML::Node& map);
+  void guards(const YAML::Node& map);
   void checks(const YAML::Node& map);
   void groups(const YAML::Node& map);
   void expect(const YAML::Node& map);
@@ -189,6 +190,7 @@ ScenarioFile Reader::read(const YAML::Node& root) {
   if (root["network"]) network(root["network"]);
   if (root["hosts"]) hosts(root["hosts"]);
   if (root["node"]) node_options(root["node"]);
+  if (root["guards"]) guards(root["guards"]);
   if (root["checks"]) checks(root["checks"]);
   if (root["groups"]) groups(root["groups"]);
   if (root["expect"]) expect(root["expect"]);
@@ -253,7 +255,8 @@ void Reader::node_options(const YAML::Node& map) {
   add_names(node_fields(), known);
   check_keys(map, "node", known);
   if (const YAML::Node profile = map["profile"]) {
-    const auto options = membership::Options::profile(text(profile, "lan, wan or local"));
+    const auto options =
+        membership::Options::profile(text(profile, "lan, wan, local or forgiving"));
     if (!options) refuse(profile, options.error().message);
     scenario_.world.node = *options;
   }
@@ -262,6 +265,15 @@ void Reader::node_options(const YAML::Node& map) {
   }
   if (const auto valid = scenario_.world.node.validate(); !valid) {
     refuse(map, valid.error().message);
+  }
+}
+
+void Reader::guards(const YAML::Node& map) {
+  std::vector<std::string> known;
+  add_names(guard_fields(), known);
+  check_keys(map, "guards", known);
+  for (const auto& entry : map) {
+    set(guard_fields(), entry.first.Scalar(), entry.second, scenario_.world.node.guards);
   }
 }
 
@@ -676,6 +688,8 @@ std::string write_scenario(const Scenario& scenario, std::string_view about) {
   write_section(out, "network", link_fields(), scenario.world.links, normal.world.links);
   write_section(out, "hosts", host_fields(), scenario.world, normal.world);
   write_section(out, "node", node_fields(), scenario.world.node, normal.world.node);
+  write_section(out, "guards", guard_fields(), scenario.world.node.guards,
+                normal.world.node.guards);
   std::string checks;
   write_section(checks, nullptr, check_fields(), scenario.checker, normal.checker);
   write_section(checks, nullptr, bound_fields(), scenario, normal);

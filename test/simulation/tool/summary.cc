@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "test/simulation/tool/ordered.h"
 #include "test/simulation/tool/text.h"
@@ -155,10 +156,14 @@ std::string traffic_text(const Record& record) {
 
 void add_invariants(const ScenarioResult& result, std::string& out) {
   if (result.ok()) {
-    out += row("invariants", "all held");
+    out += row("invariants", std::to_string(invariant_names().size()) + " checked, all held");
     return;
   }
-  out += row("invariants", plural(result.violations.size(), "violation"));
+  std::set<std::string> broken;
+  for (const Violation& violation : result.violations) broken.insert(violation.invariant);
+  out += row("invariants", std::to_string(invariant_names().size()) + " checked, " +
+                               std::to_string(broken.size()) +
+                               " broken: " + enumerate({broken.begin(), broken.end()}));
   size_t shown = 0;
   for (const Violation& violation : result.violations) {
     if (++shown > kShownViolations) break;

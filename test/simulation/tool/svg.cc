@@ -28,7 +28,8 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
 .disturbed { stroke: #d97706; stroke-width: 1.4; stroke-opacity: .7 }
 .apart { stroke: #7c3aed; stroke-width: 1.2; stroke-opacity: .45 }
 .thin { stroke: #0d9488; stroke-width: 1; stroke-opacity: .3 }
-.bold { stroke: #0d9488; stroke-width: 2.4 }
+.faint { stroke: #0d9488; stroke-width: 1; stroke-opacity: .13 }
+.bold { stroke: #0f766e; stroke-width: 2.6 }
 .mean { stroke: #2563eb; stroke-width: 2 }
 .worst { stroke: #93a4bf; stroke-width: 1.2 }
 .shade { fill: #f59e0b; fill-opacity: .08 }
@@ -46,7 +47,8 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
   .wrong { stroke: #f87171 }
   .disturbed { stroke: #fbbf24 }
   .apart { stroke: #a78bfa }
-  .thin, .bold { stroke: #2dd4bf }
+  .thin, .faint { stroke: #2dd4bf }
+  .bold { stroke: #5eead4 }
   .worst { stroke: #64748b }
   .shade { fill-opacity: .10 }
 }

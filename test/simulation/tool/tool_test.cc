@@ -85,7 +85,7 @@ TEST_CASE("a crash is recorded with who noticed it when") {
   CHECK(words.find("everybody knows of the failure of member 3") != std::string::npos);
   const std::string table = summary(run.file.scenario, run.record, run.result);
   CHECK(table.find("1, 1 noticed by everybody") != std::string::npos);
-  CHECK(table.find("all held") != std::string::npos);
+  CHECK(table.find("checked, all held") != std::string::npos);
 }
 
 TEST_CASE("what is not met is said") {
