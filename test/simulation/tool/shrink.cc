@@ -12,6 +12,8 @@ namespace {
 
 constexpr size_t kMembersMin = 2;
 constexpr Duration kChaosMin = 100ms;
+/// Quiet times up to this are left as they are.
+constexpr Duration kGap = 2s;
 
 class Shrinker {
  public:
@@ -26,6 +28,7 @@ class Shrinker {
       better = drop_steps();
       better |= fewer_members();
       better |= shorten();
+      better |= skip_quiet_time();
       better |= drop_dimensions();
       better |= thin_steps();
     }
@@ -58,6 +61,21 @@ class Shrinker {
     bool better = false;
     while (shorten_to(best_.chaos / 2)) better = true;
     if (shorten_to(best_.chaos / 4 * 3)) better = true;
+    return better;
+  }
+
+  /// Moves what follows a long quiet time to the front, one gap at a time.
+  bool skip_quiet_time() {
+    bool better = false;
+    for (size_t i = 0; i < best_.steps.size() && !exhausted(); ++i) {
+      const Duration before = i == 0 ? Duration::zero() : best_.steps[i - 1].at;
+      const Duration gap = best_.steps[i].at - before;
+      if (gap < kGap) continue;
+      Scenario candidate = best_;
+      for (size_t j = i; j < candidate.steps.size(); ++j) candidate.steps[j].at -= gap - kGap / 2;
+      candidate.chaos -= gap - kGap / 2;
+      better |= attempt(std::move(candidate));
+    }
     return better;
   }
 

@@ -152,11 +152,12 @@ void SwarmPrinter::shrink_failure(const Report& report) {
                                                 std::to_string(report.seed) + swarm_flags(swarm_) +
                                                 " and still breaks " + report.failure + '.');
   stream.close();
-  std::printf("  from %zu members, %zu steps, %s to %zu members, %zu steps, %s in %zu attempts%s\n",
-              scenario.nodes, scenario.steps.size(), show_duration(scenario.chaos).c_str(),
-              shrunk.scenario.nodes, shrunk.scenario.steps.size(),
-              show_duration(shrunk.scenario.chaos).c_str(), shrunk.attempts,
-              shrunk.exhausted ? "; --shrink-seconds allows for more" : "");
+  std::printf(
+      "  from %zu members, %zu steps, %s to %zu members, %zu step%s, %s in %zu attempts%s\n",
+      scenario.nodes, scenario.steps.size(), show_duration(scenario.chaos).c_str(),
+      shrunk.scenario.nodes, shrunk.scenario.steps.size(),
+      shrunk.scenario.steps.size() == 1 ? "" : "s", show_duration(shrunk.scenario.chaos).c_str(),
+      shrunk.attempts, shrunk.exhausted ? "; --shrink-seconds allows for more" : "");
   for (const Step& step : shrunk.scenario.steps) {
     std::printf("  %10.3f s  %s\n", seconds(step.at), sentence(step).c_str());
   }
