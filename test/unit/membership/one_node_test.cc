@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A node that did not run for a while: the time is not held against others.
+// One whole node; the test plays everybody else. What other parts of the protocol would mend if it
+// went wrong is tested here.
 #include "membership/node.h"
 #include "membership/wire.h"
 #include "proto/gossip.pb.h"
@@ -39,6 +40,24 @@ struct Bench {
       receive({});
     }
   }
+  /// As receive(), but a ping from `number`.
+  void ping_from(uint32_t number) {
+    proto::Packet packet;
+    packet.set_sender(std::string(node_id(number).wire()));
+    packet.mutable_ping()->set_sequence(1);
+    packet.mutable_ping()->set_target(std::string(node_id(0).wire()));
+    node.receive_datagram(now, address_of(number), packet.SerializeAsString());
+  }
+  /// Number 5 is suspected, and so many have confirmed it that it fails after suspicion_min and at
+  /// most two round_trip_max.
+  void accuse() {
+    for (uint32_t i = 1; i <= 9; ++i) receive({member_record(i, Incarnation::at(1, 5))});
+    auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_SUSPECT);
+    for (const uint32_t accuser : {1U, 2U, 3U, 4U}) {
+      accusation.add_accusers(std::string(node_id(accuser).wire()));
+    }
+    receive({accusation});
+  }
   bool failed() {
     bool seen = false;
     for (const Action& action : node.take_actions()) {
@@ -58,19 +77,13 @@ struct Bench {
 TEST_CASE("a suspect gets back the time in which this node was stalled") {
   const bool stalled = GENERATE(false, true);
   Bench bench;
-  for (uint32_t i = 1; i <= 9; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
-  auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_SUSPECT);
-  for (const uint32_t accuser : {1U, 2U, 3U, 4U}) {
-    accusation.add_accusers(std::string(node_id(accuser).wire()));
-  }
-  bench.receive({accusation});
+  bench.accuse();
   const TimePoint begin = bench.now;
   bench.run_until(begin + 1s);
   if (stalled) {
     bench.now += 1400ms;  // less than deaf_after
     bench.receive({});
   }
-  // Confirmed, it fails after suspicion_min and at most two round_trip_max.
   bench.run_until(begin + 4s);
   CHECK(bench.failed() == !stalled);
   bench.run_until(begin + 6s);
@@ -96,4 +109,25 @@ TEST_CASE("a probe gets back the time in which this node was stalled") {
   }
   bench.run_until(begin + 2s);
   CHECK(bench.node.statistics().probes_failed > 0);
+}
+
+TEST_CASE("a failed member that speaks is told at once what is believed of it") {
+  Bench bench;
+  bench.accuse();
+  bench.run_until(bench.now + 5s);
+  REQUIRE(bench.failed());
+  bench.ping_from(5);
+  bool told = false;
+  for (const Action& action : bench.node.take_actions()) {
+    const auto* datagram = std::get_if<SendDatagram>(&action);
+    if (datagram == nullptr || datagram->to != address_of(5)) continue;
+    proto::Packet packet;
+    packet.ParseFromString(datagram->bytes);
+    for (const proto::Record& record : packet.records()) {
+      proto::MemberRecord member;
+      member.ParseFromString(record.payload());
+      told = told || (member.id() == node_id(5).wire() && member.status() == proto::MEMBER_FAILED);
+    }
+  }
+  CHECK(told);
 }
