@@ -106,6 +106,15 @@ Violations many_tags() {
   return stage.end(20s);
 }
 
+/// Each half takes the other for failed; then they meet again.
+Violations halves() {
+  Stage stage(8);
+  stage.world.partition({{0, 1, 2, 3}});
+  stage.world.run_for(20s);
+  stage.world.heal();
+  return stage.end(60s);
+}
+
 /// Who was cut off tells of a member that has failed meanwhile.
 Violations told_of_the_dead() {
   Stage stage(20);
