@@ -309,7 +309,7 @@ std::map<NodeIndex, Svg::Points> Picture::failed_curves(const Panel& panel) cons
 double Picture::failures(double y) {
   svg_.text(kLeft - 40, y + 4, "Shown as failed, by how many members", "heading");
   const Panel panel =
-      time_panel(y + 20, 190, 1.06 * std::max<double>(4, static_cast<double>(record_.members)));
+      time_panel(y + 30, 180, 1.06 * std::max<double>(4, static_cast<double>(record_.members)));
   shades(panel);
   frame(panel, "", true);
   const auto groups = this->groups();
@@ -353,7 +353,7 @@ double Picture::traffic(double y) {
     worst.emplace_back(middle, static_cast<double>(second.worst));
     most = std::max(most, worst.back().second);
   }
-  const Panel panel = time_panel(y + 20, 140, round_up(most));
+  const Panel panel = time_panel(y + 30, 130, round_up(most));
   shades(panel);
   frame(panel, "", true);
   for (Svg::Points* points : {&worst, &mean}) {

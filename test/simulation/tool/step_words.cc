@@ -86,7 +86,9 @@ std::string step_form(const StepInfo& info) {
     const std::string whom = info.nodes == StepInfo::Nodes::kPair ? "[A, B]" : "MEMBERS";
     form += needs_members(info.kind) ? ", members: " + whom : " [, members: " + whom + "]";
   }
-  if (info.length == StepInfo::Length::kOptional) form += " [, for: TIME]";
+  if (info.length == StepInfo::Length::kOptional) {
+    form += step_value(info.kind) == StepValue::kNone ? " [for: TIME]" : " [, for: TIME]";
+  }
   if (info.length == StepInfo::Length::kRequired) form += ", for: TIME";
   return form;
 }
