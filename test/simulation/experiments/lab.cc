@@ -27,7 +27,30 @@ std::vector<Contender> lifeguard_rows() {
 }
 
 std::vector<Contender> starling_rows() {
-  return {starling()};
+  using membership::Guards;
+  const std::pair<const char*, bool Guards::*> guards[] = {
+      {"confirmation", &Guards::confirmation},
+      {"demotion", &Guards::demotion},
+      {"stall", &Guards::stall},
+      {"deaf", &Guards::deaf},
+      {"nacks", &Guards::nacks},
+      {"refused", &Guards::refused},
+      {"buddy", &Guards::buddy},
+      {"adaptive round trip", &Guards::adaptive_round_trip},
+  };
+  std::vector<Contender> rows = {starling()};
+  Contender bare = {.name = "Starling without guards", .memberlist = std::nullopt};
+  for (const auto& [name, guard] : guards) {
+    Contender row = {.name = std::string("Starling without ") + name, .memberlist = std::nullopt};
+    row.starling.guards.*guard = false;
+    bare.starling.guards.*guard = false;
+    rows.push_back(std::move(row));
+  }
+  rows.push_back(std::move(bare));
+  rows.push_back({.name = "Starling, forgiving",
+                  .memberlist = std::nullopt,
+                  .starling = membership::Options::forgiving()});
+  return rows;
 }
 
 std::vector<Contender> chosen(std::vector<Contender> contenders, const std::string& rows) {

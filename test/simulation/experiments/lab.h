@@ -29,7 +29,7 @@ Contender serf();
 Contender starling();
 /// SWIM, with each part of Lifeguard, with all of it, and Serf as it is shipped.
 std::vector<Contender> lifeguard_rows();
-/// Starling, and Starling with one guard less.
+/// Starling, with one guard less, without all of them, and its forgiving profile.
 std::vector<Contender> starling_rows();
 /// Those whose name contains `rows`.
 std::vector<Contender> chosen(std::vector<Contender> contenders, const std::string& rows);

@@ -73,7 +73,8 @@ int run_loss(const ExperimentOptions& options) {
       std::to_string(members) +
           " members for 300 s; every datagram is lost with the given chance, streams are "
           "delayed by as\nmuch. Nobody is at fault. Failures told and the members that they "
-          "were about, sum over all runs;\nsuspicions begun per run; messages and bytes "
+          "were about, sum over all runs;\nsuspicions begun per run, where they are counted; "
+          "messages and bytes "
           "sent per member per second.");
   std::vector<std::vector<std::string>> rows = {
       {"loss", "", "runs", "failures", "members", "suspicions", "messages/s", "bytes/s"}};
@@ -97,12 +98,13 @@ int run_loss(const ExperimentOptions& options) {
         sum.sent.datagrams += cells[i].sent.messages();
         sum.sent.datagram_bytes += cells[i].sent.bytes();
       }
-      rows.push_back({name, contenders[contender].name, count(runs),
-                      count(static_cast<double>(sum.failures)),
-                      count(static_cast<double>(sum.members)),
-                      count(static_cast<double>(sum.suspicions) / runs),
-                      figure(sum.sent.messages() / member_seconds / runs),
-                      figure(sum.sent.bytes() / member_seconds / runs)});
+      rows.push_back(
+          {name, contenders[contender].name, count(runs), count(static_cast<double>(sum.failures)),
+           count(static_cast<double>(sum.members)),
+           contenders[contender].memberlist ? count(static_cast<double>(sum.suspicions) / runs)
+                                            : "-",
+           figure(sum.sent.messages() / member_seconds / runs),
+           figure(sum.sent.bytes() / member_seconds / runs)});
       chart.series[contender].values.push_back(static_cast<double>(sum.failures));
     }
   }
