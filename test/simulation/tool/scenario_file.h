@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Scenario files: YAML to a Scenario with what is expected of it, and back. docs/simulation.md
-// describes the format. The one place of the simulator that knows yaml-cpp, and where its
+// describes the format. The one part of the simulator that knows yaml-cpp, and where its
 // exceptions end. Pure but for read_scenario, which reads a file.
 #pragma once
 
