@@ -193,15 +193,17 @@ std::string write_field(const Field<T>& field, const T& source) {
                     field.member);
 }
 
-#define STARLING_FIELDS_OF(type)                                                     \
-  template std::string set_field<type>(const Field<type>&, std::string_view, type&); \
-  template std::string write_field<type>(const Field<type>&, const type&)
-STARLING_FIELDS_OF(LinkModel);
-STARLING_FIELDS_OF(WorldOptions);
-STARLING_FIELDS_OF(Options);
-STARLING_FIELDS_OF(Guards);
-STARLING_FIELDS_OF(CheckerOptions);
-STARLING_FIELDS_OF(Scenario);
-#undef STARLING_FIELDS_OF
+template std::string set_field(const Field<LinkModel>&, std::string_view, LinkModel&);
+template std::string write_field(const Field<LinkModel>&, const LinkModel&);
+template std::string set_field(const Field<WorldOptions>&, std::string_view, WorldOptions&);
+template std::string write_field(const Field<WorldOptions>&, const WorldOptions&);
+template std::string set_field(const Field<Options>&, std::string_view, Options&);
+template std::string write_field(const Field<Options>&, const Options&);
+template std::string set_field(const Field<Guards>&, std::string_view, Guards&);
+template std::string write_field(const Field<Guards>&, const Guards&);
+template std::string set_field(const Field<CheckerOptions>&, std::string_view, CheckerOptions&);
+template std::string write_field(const Field<CheckerOptions>&, const CheckerOptions&);
+template std::string set_field(const Field<Scenario>&, std::string_view, Scenario&);
+template std::string write_field(const Field<Scenario>&, const Scenario&);
 
 }  // namespace starling::simulation
