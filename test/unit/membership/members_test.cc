@@ -366,3 +366,21 @@ TEST_CASE("only a version above the accused one clears a suspicion") {
   parts.members.apply(member_record(3, at(8)), Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kAlive);
 }
+
+TEST_CASE("a change rides along as often as the size of the cluster asks for") {
+  const uint32_t others = GENERATE(8U, 9U, 120U);
+  Parts parts;
+  fill(parts, others);
+  const auto rides = [&] {
+    proto::Packet packet;
+    parts.piggyback.fill(packet, 1000, [&](const NodeId& id) { return parts.members.encode(id); });
+    return packet.records_size() > 0;
+  };
+  while (rides()) {
+  }
+  parts.members.set_tags({});
+  unsigned count = 0;
+  while (rides()) ++count;
+  // retransmit_mult * ceil(log10(n + 1)), with this member itself
+  CHECK(count == 4 * (others < 9 ? 1 : others < 99 ? 2 : 3));
+}

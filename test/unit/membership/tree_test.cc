@@ -25,7 +25,8 @@ struct Forest {
       nodes[i]->context.identity = test::identity_of(i);
       nodes[i]->context.random = Random(i + 1);
       for (uint32_t j = 0; j < count; ++j) {
-        if (i != j) nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), Heard::kSynced);
+        if (i != j)
+          nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), Heard::kSynced);
       }
       nodes[i]->context.actions.clear();
       number[address_of(i)] = i;
@@ -133,4 +134,24 @@ TEST_CASE("a stale record is acknowledged and goes no further") {
   REQUIRE(packets.size() == 1);
   CHECK(packets[0].second.push_acks_size() == 1);
   CHECK(node.tree.pending() == 0);
+}
+
+TEST_CASE("a hop that is not acknowledged is repeated at growing intervals and then given up") {
+  Forest forest(2);
+  Parts& node = *forest.nodes[0];
+  node.tree.publish(record(), node_id(0));
+  std::vector<TimePoint> sent;
+  const TimePoint end = node.context.now + 10s;
+  while (node.context.now <= end) {
+    for (const auto& [to, packet] : node.sent()) {
+      if (packet.pushes_size() > 0) sent.push_back(node.context.now);
+    }
+    if (node.tree.pending() == 0) break;
+    node.context.now = std::max(node.context.now, node.tree.next_deadline());
+    node.tree.advance();
+  }
+  REQUIRE(sent.size() == 5);
+  for (size_t i = 2; i < sent.size(); ++i) {
+    CHECK(sent[i] - sent[i - 1] == 2 * (sent[i - 1] - sent[i - 2]));
+  }
 }
