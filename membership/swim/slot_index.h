@@ -49,6 +49,14 @@ class SlotIndex {
     }
   }
 
+  /// Calls `visit(slot)` for every slot, in no order that means anything.
+  template <typename Visit>
+  void visit_all(const Visit& visit) const {
+    for (const uint32_t slot : places_) {
+      if (slot != kEmpty) visit(slot);
+    }
+  }
+
   [[nodiscard]] size_t size() const { return size_; }
 
  private:

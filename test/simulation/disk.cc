@@ -1,20 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/simulation/disk.h"
 
+#include <algorithm>
+#include <optional>
+
 namespace starling::simulation {
 
 using membership::MemberChange;
+
+uint32_t WrittenMembers::number(const KnownMember& member) {
+  const auto [place, added] = numbers_.try_emplace({member.id, member.name, member.address},
+                                                   static_cast<uint32_t>(lines_.size()));
+  if (added) lines_.push_back(member);
+  return place->second;
+}
+
+void Disk::write(const WrittenMembers::KnownMember& member) {
+  erase(member.id);
+  members_.insert(written_->number(member), member.id.hash(),
+                  [this](uint32_t number) { return written_->at(number).id.hash(); });
+}
+
+void Disk::erase(const membership::NodeId& id) {
+  std::optional<uint32_t> old;
+  members_.visit(id.hash(), [&](uint32_t number) {
+    if (written_->at(number).id == id) old = number;
+    return old.has_value();
+  });
+  if (!old) return;
+  members_.erase(*old, id.hash(),
+                 [this](uint32_t number) { return written_->at(number).id.hash(); });
+}
 
 void Disk::apply_member(const membership::MemberEvent& event) {
   const membership::Member& member = event.member;
   switch (event.change) {
     case MemberChange::kJoin:
     case MemberChange::kUpdate:
-      members_[member.id] = {member.id, member.name, member.address};
+      write({member.id, member.name, member.address});
       break;
     case MemberChange::kLeave:
     case MemberChange::kReap:
-      members_.erase(member.id);
+      erase(member.id);
       break;
     case MemberChange::kFailed:
       break;  // it may come back: still worth trying
@@ -40,7 +67,9 @@ void Disk::apply(const membership::Action& action) {
 
 membership::Restored Disk::restore() const {
   membership::Restored restored;
-  for (const auto& [id, member] : members_) restored.members.push_back(member);
+  members_.visit_all([&](uint32_t number) { restored.members.push_back(written_->at(number)); });
+  std::sort(restored.members.begin(), restored.members.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
   for (const auto& [id, record] : events_) restored.events.push_back({id, record});
   for (const auto& [key, progress] : progress_) restored.progress.push_back(progress);
   restored.queries.assign(queries_.begin(), queries_.end());

@@ -7,23 +7,44 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "membership/action.h"
 #include "membership/node.h"
+#include "membership/swim/slot_index.h"
 #include "test/simulation/types.h"
 
 namespace starling::simulation {
+
+/// What was ever written on any disk of a world about a member, once each: thousands of disks that
+/// hold thousands of members refer to it.
+class WrittenMembers {
+ public:
+  using KnownMember = membership::Restored::KnownMember;
+
+  /// The number of this very line.
+  uint32_t number(const KnownMember& member);
+  [[nodiscard]] const KnownMember& at(uint32_t number) const { return lines_[number]; }
+
+ private:
+  std::deque<KnownMember> lines_;
+  std::map<std::tuple<membership::NodeId, std::string, Address>, uint32_t> numbers_;
+};
 
 class Disk {
  public:
   static constexpr size_t kQueriesMax = 4096;
 
+  explicit Disk(std::shared_ptr<WrittenMembers> written = std::make_shared<WrittenMembers>())
+      : written_(std::move(written)) {}
+
   void apply(const membership::Action& action);
   void save_clocks(const membership::Clocks& clocks) { clocks_ = clocks; }
   [[nodiscard]] membership::Restored restore() const;
-  void wipe() { *this = Disk(); }
+  void wipe() { *this = Disk(written_); }
 
   [[nodiscard]] size_t events() const { return events_.size(); }
   [[nodiscard]] size_t progress() const { return progress_.size(); }
@@ -31,8 +52,11 @@ class Disk {
 
  private:
   void apply_member(const membership::MemberEvent& event);
+  void write(const WrittenMembers::KnownMember& member);
+  void erase(const membership::NodeId& id);
 
-  std::map<membership::NodeId, membership::Restored::KnownMember> members_;
+  std::shared_ptr<WrittenMembers> written_;
+  membership::SlotIndex members_;  ///< numbers of lines, by id; one for each id
   std::map<membership::MessageId, std::string> events_;
   std::map<std::pair<membership::NodeId, uint32_t>, membership::SaveProgress> progress_;
   std::deque<membership::MessageId> queries_;

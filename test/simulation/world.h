@@ -327,6 +327,7 @@ class World : private StreamHost {
   Streams streams_;
   TraceHash hash_;
   WorldStatistics statistics_;
+  std::shared_ptr<WrittenMembers> written_ = std::make_shared<WrittenMembers>();
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<Observer*> observers_;
   QueryHandler query_handler_;

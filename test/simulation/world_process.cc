@@ -54,6 +54,7 @@ NodeIndex World::add_node(std::string name, std::map<std::string, std::string> t
   const auto node = static_cast<NodeIndex>(hosts_.size());
   hosts_.push_back(std::make_unique<Host>());
   Host& host = *hosts_.back();
+  host.disk = Disk(written_);
   host.name = name.empty() ? "node-" + std::to_string(node) : std::move(name);
   host.tags = std::move(tags);
   host.options = options;
