@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/simulation/experiments/lab.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <thread>
@@ -54,8 +55,10 @@ std::vector<Contender> starling_rows() {
 }
 
 std::vector<Contender> chosen(std::vector<Contender> contenders, const std::string& rows) {
-  std::erase_if(contenders, [&](const Contender& contender) {
-    return contender.name.find(rows) == std::string::npos;
+  const bool exact = std::any_of(contenders.begin(), contenders.end(),
+                                 [&](const Contender& row) { return row.name == rows; });
+  std::erase_if(contenders, [&](const Contender& row) {
+    return exact ? row.name != rows : row.name.find(rows) == std::string::npos;
   });
   return contenders;
 }

@@ -23,7 +23,8 @@ TableCommand::TableCommand(CLI::App& program)
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
   command_->add_option("--members", options_.members, "cluster sizes, N,N,...")->delimiter(',');
-  command_->add_option("--rows", options_.rows, "only rows whose name contains this");
+  command_->add_option("--rows", options_.rows,
+                       "only the row of this name, or else those that contain it");
   command_->add_option("--out", options_.out, "write NAME.txt and NAME.svg to this directory");
   command_->add_flag("--quick", options_.quick, "few runs and small sizes");
   command_->add_flag("--verbose", options_.verbose, "print every failure of a healthy member");
