@@ -40,6 +40,10 @@ struct Cell {
   double member_seconds = 0;
 };
 
+const char* name_of(Anomaly anomaly) {
+  return anomaly == Anomaly::kBlock ? "messages blocked, timers run" : "process frozen";
+}
+
 void stand_still(Lab& lab, const std::vector<NodeIndex>& nodes, Anomaly anomaly, bool still) {
   for (const NodeIndex node : nodes) {
     if (anomaly == Anomaly::kBlock) {
@@ -100,6 +104,14 @@ Cell run_cell(const Contender& contender, const Work& work, size_t members, Dura
   cell.bytes = sent.bytes();
   cell.member_seconds = seconds(lab.world.now() - begin) * static_cast<double>(members);
   count_failures(lab, anomalous, work, begin, verbose, cell);
+  if (verbose) {
+    std::printf("%s, %s, seed %llu, %zu x %.3f s every %.3f s: %zu FP, %.1f messages/s\n",
+                contender.name.c_str(), name_of(work.anomaly),
+                static_cast<unsigned long long>(work.seed), work.cycle.count,
+                seconds(work.cycle.still), seconds(work.cycle.running), cell.false_positives,
+                cell.messages / cell.member_seconds);
+    std::fflush(stdout);
+  }
   return cell;
 }
 
@@ -125,10 +137,6 @@ Sum sum_of(const std::vector<Work>& work, const std::vector<Cell>& cells, size_t
     sum.cell.member_seconds += cell.member_seconds;
   }
   return sum;
-}
-
-const char* name_of(Anomaly anomaly) {
-  return anomaly == Anomaly::kBlock ? "messages blocked, timers run" : "process frozen";
 }
 
 struct Grid {
