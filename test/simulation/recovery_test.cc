@@ -118,5 +118,41 @@ TEST_CASE("measured round trips are those of the network") {
   }
 }
 
+TEST_CASE("a query waits no longer for who has died meanwhile") {
+  Cluster cluster(seeded(107));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    if (node == 4) return std::optional<HandlerResult>();
+    return std::optional<HandlerResult>({1ms, {}});
+  });
+  cluster.boot(10);
+  membership::QueryOptions query;
+  query.name = "status";
+  query.timeout = 60s;
+  const auto asked = cluster.world.send_query(0, query);
+  REQUIRE(asked);
+  cluster.world.run_for(1s);
+  cluster.world.crash(4);
+  cluster.world.run_for(10s);
+  const QueryOutcome& outcome = cluster.checker.queries().at(asked->id);
+  CHECK(outcome.ended);
+  CHECK_FALSE(outcome.timed_out);
+}
+
+TEST_CASE("a query asks only those that match all of its filters") {
+  Cluster cluster(seeded(108));
+  cluster.boot(6);
+  REQUIRE(cluster.world.set_tags(1, {{"role", "web"}, {"site", "a"}}));
+  REQUIRE(cluster.world.set_tags(2, {{"role", "web"}, {"site", "b"}}));
+  cluster.world.run_for(5s);
+  membership::QueryOptions query;
+  query.name = "status";
+  query.tags = {{"role", "web"}, {"site", "b"}};
+  const auto asked = cluster.world.send_query(0, query);
+  REQUIRE(asked);
+  CHECK(asked->addressed == 1);
+  cluster.world.run_for(5s);
+  CHECK(cluster.checker.queries().at(asked->id).final.contains("node-2"));
+}
+
 }  // namespace
 }  // namespace starling::simulation

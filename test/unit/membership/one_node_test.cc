@@ -131,3 +131,21 @@ TEST_CASE("a failed member that speaks is told at once what is believed of it") 
   }
   CHECK(told);
 }
+
+TEST_CASE("a leave is done when the others know or after its time") {
+  Bench bench;
+  for (uint32_t i = 1; i <= 9; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
+  const auto done = [&] {
+    bool seen = false;
+    for (const Action& action : bench.node.take_actions()) {
+      seen = seen || std::holds_alternative<LeaveDone>(action);
+    }
+    return seen;
+  };
+  bench.node.leave(bench.now);
+  CHECK_FALSE(done());
+  bench.run_until(bench.now + 300ms);
+  CHECK_FALSE(done());
+  bench.run_until(bench.now + 300ms);
+  CHECK(done());
+}
