@@ -47,6 +47,7 @@ Json member_json(const control::Member& member) {
                        ? Json(nullptr)
                        : Json(static_cast<double>(member.round_trip_us()) / 1000.0);
   json["self"] = member.self();
+  json["degraded"] = member.degraded();
   return json;
 }
 

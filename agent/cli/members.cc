@@ -13,6 +13,7 @@ namespace starling::agent {
 namespace {
 
 constexpr auto kFlags = std::to_array<FlagSpec>({
+    {"degraded", "", false, "only members that others reach badly, but not never"},
     {"detailed", "", false, "also show protocol versions, in text (default: false)"},
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
     {"name", "REGEXP", false, "only members whose whole name matches"},
@@ -38,11 +39,14 @@ std::string members_table(const control::MembersReply& reply, bool detailed, boo
     row.push_back({endpoint_text(member)});
     row.push_back({member.status(), status_color(member.status())});
     row.push_back({tags_text(member)});
-    if (!detailed) continue;
-    const std::string max = std::to_string(member.protocol_max());
-    row.push_back({"Protocol Version: " + max});
-    row.push_back(
-        {"Available Protocol Range: [" + std::to_string(member.protocol_min()) + ", " + max + "]"});
+    if (detailed) {
+      const std::string max = std::to_string(member.protocol_max());
+      row.push_back({"Protocol Version: " + max});
+      row.push_back({"Available Protocol Range: [" + std::to_string(member.protocol_min()) + ", " +
+                     max + "]"});
+    }
+    // Behind Serf's columns, which scripts count.
+    if (member.degraded()) row.push_back({"degraded", Color::kYellow});
   }
   return format_table(rows, color);
 }
@@ -55,6 +59,7 @@ int run(const Invocation& invocation, Context& context) {
   control::MembersRequest& members = *request.mutable_members();
   members.set_name(invocation.value("name"));
   members.set_status(invocation.value("status"));
+  members.set_degraded(invocation.enabled("degraded"));
   std::vector<std::string> tags = invocation.values("tag");
   if (invocation.given("role")) tags.push_back("role=" + invocation.value("role"));
   for (const std::string& text : tags) {
@@ -83,8 +88,9 @@ const Command& members_command() {
       .arguments = "",
       .summary = "Lists the members of the cluster",
       .description =
-          "Prints the members that the agent knows: name, address, status, tags. Regular "
-          "expressions have to match from the first character to the last.",
+          "Prints the members that the agent knows: name, address, status, tags, and 'degraded' "
+          "behind one that others reach badly. Regular expressions have to match from the first "
+          "character to the last.",
       .example =
           "$ starling members -status alive -tag role=web\n"
           "web1  10.0.0.1:7946  alive  dc=x,role=web\n"

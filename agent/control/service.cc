@@ -25,6 +25,7 @@ class MemberFilter {
  public:
   static Result<MemberFilter> make(const control::MembersRequest& request) {
     MemberFilter filter;
+    filter.only_degraded_ = request.degraded();
     if (auto made = compile("name", request.name(), filter.name_); !made) {
       return tl::unexpected(made.error());
     }
@@ -42,6 +43,7 @@ class MemberFilter {
   }
 
   [[nodiscard]] bool matches(const membership::Member& member) const {
+    if (only_degraded_ && !member.degraded) return false;
     if (name_ && !name_->matches(member.name)) return false;
     if (status_ && !status_->matches(membership::public_status(member.status))) return false;
     return std::ranges::all_of(tags_, [&](const auto& tag) {
@@ -62,6 +64,7 @@ class MemberFilter {
     return {};
   }
 
+  bool only_degraded_ = false;
   std::optional<Pattern> name_;
   std::optional<Pattern> status_;
   std::vector<std::pair<std::string, Pattern>> tags_;
@@ -166,6 +169,7 @@ control::Member Service::to_wire(const membership::Member& member) const {
   for (const auto& [key, value] : member.tags) add(*wire.mutable_tags(), key, value);
   wire.set_status(std::string(membership::public_status(member.status)));
   wire.set_incarnation(member.incarnation.value);
+  wire.set_degraded(member.degraded);
   wire.set_protocol_min(member.protocol_min);
   wire.set_protocol_max(member.protocol_max);
   const membership::Node& node = parts_.cluster.node();

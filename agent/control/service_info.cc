@@ -36,6 +36,8 @@ void add_agent(control::InfoReply& reply, const Service::Parts& parts) {
   agent.add("address", node.identity().address.to_string());
   agent.add("bind", parts.cluster.transport().local_address().to_string());
   agent.add("boot_epoch", node.identity().epoch);
+  // Others reach this agent badly: it had to refute its own failure several times.
+  agent.add("degraded", node.self().degraded ? "true" : "false");
   agent.add("data_dir", parts.config.data_dir);
   agent.add("control", parts.config.control);
   agent.add("profile", parts.config.profile);
@@ -56,13 +58,16 @@ void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
   const membership::Node& node = parts.cluster.node();
   std::map<std::string_view, uint64_t> counts;
   uint64_t members = 0;
+  uint64_t degraded = 0;
   for (const membership::Member& member : node.members()) {
     ++members;
+    if (member.degraded) ++degraded;
     ++counts[membership::public_status(member.status)];
   }
   const membership::Clocks clocks = node.clocks();
   Section serf(reply, "serf");
   serf.add("members", members);
+  serf.add("degraded", degraded);
   serf.add("failed", counts["failed"]);
   serf.add("left", counts["left"]);
   serf.add("health_score", node.local_health());

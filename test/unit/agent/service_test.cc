@@ -99,6 +99,12 @@ TEST_CASE_METHOD(Fixture, "members are listed and filtered") {
   CHECK(found("", "alive|left") == 1);
   CHECK(found("", "aliv") == 0);  // anchored
   CHECK(found("b", "") == 0);
+  CHECK_FALSE(self.degraded());
+  request.mutable_members()->set_name("a");
+  request.mutable_members()->clear_status();
+  CHECK(ask(request).members().members_size() == 1);
+  request.mutable_members()->set_degraded(true);
+  CHECK(ask(request).members().members_size() == 0);
   request.mutable_members()->set_name("(");
   answer = ask(request);
   CHECK(answer.error().starts_with("filter of name: "));
@@ -225,6 +231,8 @@ TEST_CASE_METHOD(Fixture, "info has the sections of Serf") {
   CHECK(value_of(info, "runtime", "version") == STARLING_VERSION);
   CHECK(value_of(info, "serf", "members") == "1");
   CHECK(value_of(info, "serf", "failed") == "0");
+  CHECK(value_of(info, "serf", "degraded") == "0");
+  CHECK(value_of(info, "agent", "degraded") == "false");
   CHECK(value_of(info, "serf", "encrypted") == "false");
   CHECK(value_of(info, "serf", "health_score") == "0");
 }

@@ -40,7 +40,7 @@ void set(control::KeyValue* pair, const std::string& key, const std::string& val
   pair->set_value(value);
 }
 
-void answer_members(const SessionPtr& session, const control::Request& request) {
+control::Reply members_reply(const control::Request& request) {
   control::Reply reply = last_reply(request);
   control::Member& first = *reply.mutable_members()->add_members();
   first.set_name("a1");
@@ -62,7 +62,11 @@ void answer_members(const SessionPtr& session, const control::Request& request) 
   second.set_round_trip_us(-1);
   second.set_self(false);
   second.clear_tags();
-  session->send(reply);
+  return reply;
+}
+
+void answer_members(const SessionPtr& session, const control::Request& request) {
+  session->send(members_reply(request));
 }
 
 FakeAgent::Answer always(const control::Reply& pattern) {

@@ -40,7 +40,9 @@ void contains(const std::string& text, const std::string& part);
 
 void set(control::KeyValue* pair, const std::string& key, const std::string& value);
 
-/// Answers any request with two members: a1 (self, alive, tagged) and longername2 (failed).
+/// Two members: a1 (self, alive, tagged) and longername2 (failed).
+control::Reply members_reply(const control::Request& request);
+/// Answers any request with them.
 void answer_members(const SessionPtr& session, const control::Request& request);
 
 /// Answers any request with the one reply.

@@ -12,6 +12,7 @@ using starling::agent::test::check;
 using starling::agent::test::contains;
 using starling::agent::test::FakeAgent;
 using starling::agent::test::last_reply;
+using starling::agent::test::members_reply;
 using starling::agent::test::Outcome;
 using starling::agent::test::run;
 using starling::agent::test::SessionPtr;
@@ -65,11 +66,37 @@ TEST_CASE("members in JSON have Serf's shape and more") {
       "id": "0a",
       "incarnation": "9",
       "rtt_ms": 1.5,
-      "self": true
+      "self": true,
+      "degraded": false
     },
 )"));
   contains(outcome.out, "\"tags\": {},\n      \"status\": \"failed\"");
   contains(outcome.out, "\"rtt_ms\": null");
+}
+
+TEST_CASE("degraded stands behind the columns of Serf") {
+  FakeAgent agent([](const SessionPtr& session, const control::Request& request) {
+    control::Reply reply = members_reply(request);
+    reply.mutable_members()->mutable_members(0)->set_degraded(true);
+    control::Member& third = *reply.mutable_members()->add_members();
+    third.set_name("b");
+    third.set_address(std::string("\x7f\0\0\x01", 4));
+    third.set_port(7946);
+    third.set_status("alive");
+    third.set_degraded(true);
+    session->send(reply);
+  });
+  check(run({"members"}, agent.socket()), 0,
+        "a1           127.0.0.31:7946  alive   dc=x,role=web  degraded\n"
+        "longername2  127.0.0.31:7946  failed\n"
+        "b            127.0.0.1:7946   alive                  degraded\n");
+  contains(run({"members", "-detailed"}, agent.socket()).out,
+           "Available Protocol Range: [2, 5]  degraded\n");
+  contains(run({"members"}, agent.socket(), {.out = true}).out, "\x1b[33mdegraded\x1b[0m\n");
+  contains(run({"members", "-format=json"}, agent.socket()).out, "\"degraded\": true");
+  CHECK_FALSE(agent.requests().back().members().degraded());
+  run({"members", "-degraded"}, agent.socket());
+  CHECK(agent.requests().back().members().degraded());
 }
 
 TEST_CASE("filters of members reach the agent") {
