@@ -37,7 +37,7 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
     {"log-level", "LEVEL", false, "TRACE, DEBUG, INFO, WARN or ERR (default: INFO)"},
     {"log-file", "FILE", false, "write the log to a file as well"},
     {"syslog", "", false, "write the log to syslog as well"},
-    {"profile", "NAME", false, "timing for lan, wan or local networks (default: lan)"},
+    {"profile", "NAME", false, "timing: lan, wan, local or forgiving (default: lan)"},
     {"broadcast-timeout", "DURATION", false, "how long a leave or tag update waits (default: 5s)"},
     {"protocol", "N", false, "of Serf; ignored"},
     {"snapshot", "FILE", false, "of Serf; ignored, state is in -data-dir"},

@@ -72,7 +72,7 @@ Result<void> set_profile(Draft& draft, const Value& value) {
   auto text = read_string(value, "profile");
   if (!text) return tl::unexpected(text.error());
   if (!Options::profile(*text)) {
-    return key_error(value, "profile", quoted(*text) + " is not lan, wan or local");
+    return key_error(value, "profile", quoted(*text) + " is not lan, wan, local or forgiving");
   }
   draft.config.profile = std::move(*text);
   return {};

@@ -70,7 +70,7 @@ TEST_CASE("a bad value names place key and remedy") {
   CHECK(OneFile("log_level: LOUD\n").error() ==
         "agent.yaml:1:12: log_level: 'LOUD' is not TRACE, DEBUG, INFO, WARN or ERR");
   CHECK(OneFile("profile: moon\n").error() ==
-        "agent.yaml:1:10: profile: 'moon' is not lan, wan or local");
+        "agent.yaml:1:10: profile: 'moon' is not lan, wan, local or forgiving");
   CHECK(OneFile("syslog_facility: LOCAL9\n")
             .error()
             .starts_with("agent.yaml:1:18: syslog_facility: 'LOCAL9' is not a facility"));

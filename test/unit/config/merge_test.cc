@@ -152,6 +152,19 @@ TEST_CASE("protocol options go over the profile in whatever order") {
   CHECK(config->options.query_response_size_limit == 2048);
 }
 
+TEST_CASE("each profile is known by its name") {
+  const auto minimum = [](const char* name) {
+    const auto config = OneFile("profile: " + std::string(name) + "\n").load();
+    REQUIRE(config);
+    CHECK(config->profile == name);
+    return config->options.suspicion_min;
+  };
+  CHECK(minimum("lan") == seconds(3));
+  CHECK(minimum("wan") == seconds(5));
+  CHECK(minimum("local") == seconds(1));
+  CHECK(minimum("forgiving") == seconds(6));
+}
+
 TEST_CASE("the retry interval has a floor of a second") {
   const auto config = OneFile("retry_interval: 100ms\nbroadcast_timeout: 0\n").load();
   REQUIRE(config);
