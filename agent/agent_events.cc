@@ -14,6 +14,8 @@ namespace {
 
 // Of a handler's output, in one line of the log.
 constexpr size_t kLoggedOutput = 1024;
+// A member's change that stays alone is told to handlers after this.
+constexpr handlers::Duration kAlone = std::chrono::milliseconds(300);
 
 handlers::Duration to_steady(membership::Duration duration) {
   return std::chrono::duration_cast<handlers::Duration>(duration);
@@ -25,7 +27,9 @@ Result<void> Agent::open_dispatcher() {
   handlers::DispatcherOptions options;
   options.max_running = config_.max_running_handlers;
   options.response_limit = config_.options.query_response_size_limit;
-  options.member_window = {to_steady(config_.quiescent_period), to_steady(config_.coalesce_period)};
+  options.member_window = {to_steady(config_.quiescent_period), to_steady(config_.coalesce_period),
+                           kAlone};
+  options.more_failures = [this] { return cluster_ && cluster_->node().sizes().suspicions > 0; };
   options.user_window = {to_steady(config_.user_quiescent_period),
                          to_steady(config_.user_coalesce_period)};
   // So that `starling event ...` in a handler reaches the agent that runs it.

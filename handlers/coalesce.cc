@@ -100,6 +100,7 @@ Coalesced MemberCoalescer::flush() {
   for (auto& [name, pending] : pending_) survivors.push_back(std::move(pending));
   pending_.clear();
   window_start_ = last_arrival_ = kNever;
+  ask_again_ = TimePoint::min();
   std::ranges::sort(survivors, {}, &Pending::arrival);
 
   Coalesced out;
@@ -120,11 +121,24 @@ Coalesced MemberCoalescer::flush() {
 
 TimePoint MemberCoalescer::next_deadline() const {
   if (pending_.empty()) return kNever;
-  return std::min(last_arrival_ + window_.quiet, window_start_ + window_.longest);
+  const Duration quiet =
+      pending_.size() == 1 ? std::min(window_.alone, window_.quiet) : window_.quiet;
+  return std::min(std::max(last_arrival_ + quiet, ask_again_), window_start_ + window_.longest);
+}
+
+bool MemberCoalescer::wait_for_more() const {
+  const bool failures = std::ranges::any_of(
+      pending_, [](const auto& one) { return one.second.type == EventType::kMemberFailed; });
+  return failures && more_coming_ && more_coming_();
 }
 
 Coalesced MemberCoalescer::advance(TimePoint now) {
-  return next_deadline() <= now ? flush() : Coalesced{};
+  if (next_deadline() > now) return {};
+  if (now < window_start_ + window_.longest && wait_for_more()) {
+    ask_again_ = now + kAskAgain;
+    return {};
+  }
+  return flush();
 }
 
 TimePoint UserCoalescer::end_of(const Window& window) const {

@@ -4,14 +4,17 @@
 // at a bound events are delivered early, never lost.
 //
 // A window ends when nothing has come for `quiet`, and at the latest `longest` after its first
-// event.
+// event. For member events it ends sooner while there is one member in it, and later while there is
+// reason to believe that more members have failed.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "handlers/event.h"
@@ -22,6 +25,9 @@ namespace starling::handlers {
 struct CoalesceWindow {
   Duration quiet;
   Duration longest;
+  /// In place of `quiet`, if it is less, as long as a single member is concerned: what stays alone
+  /// is not kept waiting for others.
+  Duration alone = Duration::max();
 
   [[nodiscard]] bool off() const { return quiet <= Duration{0} || longest <= Duration{0}; }
 };
@@ -48,7 +54,14 @@ class MemberCoalescer {
   /// reported again.
   static constexpr size_t kMaxKnown = 262'144;
 
-  explicit MemberCoalescer(CoalesceWindow window) : window_(window) {}
+  /// A window with failures in it that has been quiet stays open while this is true: others are
+  /// suspected to have failed, too.
+  using MoreComing = std::function<bool()>;
+  /// How often it is asked.
+  static constexpr Duration kAskAgain = std::chrono::milliseconds(50);
+
+  explicit MemberCoalescer(CoalesceWindow window, MoreComing more_coming = {})
+      : window_(window), more_coming_(std::move(more_coming)) {}
 
   /// `event` must be a member event.
   [[nodiscard]] Coalesced offer(TimePoint now, Event event);
@@ -72,12 +85,15 @@ class MemberCoalescer {
   };
 
   void take(EventType type, Member member, const std::string& event_id);
+  [[nodiscard]] bool wait_for_more() const;
   /// False: handlers know already. May turn a join into an update.
   bool worth_telling(Pending& pending);
 
   CoalesceWindow window_;
+  MoreComing more_coming_;
   TimePoint window_start_ = kNever;
   TimePoint last_arrival_ = kNever;
+  TimePoint ask_again_ = TimePoint::min();
   uint64_t arrivals_ = 0;
   std::unordered_map<std::string, Pending> pending_;
   std::unordered_map<std::string, Known> known_;

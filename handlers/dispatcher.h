@@ -90,6 +90,8 @@ struct DispatcherOptions {
   size_t response_limit = size_t{1} << 20;        ///< bytes of an answer
   Duration kill_grace = std::chrono::seconds(5);  ///< from SIGTERM to SIGKILL
   CoalesceWindow member_window{std::chrono::milliseconds(250), std::chrono::seconds(3)};
+  /// Whether members are suspected to have failed; see MemberCoalescer. May be empty.
+  MemberCoalescer::MoreComing more_failures;
   CoalesceWindow user_window{std::chrono::seconds(1), std::chrono::seconds(3)};
   /// "KEY=value" for every command, beside the agent's own environment.
   std::vector<std::string> environment;

@@ -25,7 +25,7 @@ class Dispatcher::Impl {
       : loop_(loop),
         options_(std::move(options)),
         schedule_(options_.max_running),
-        member_coalescer_(options_.member_window),
+        member_coalescer_(options_.member_window, options_.more_failures),
         user_coalescer_(options_.user_window),
         timer_(loop),
         shutdown_timer_(loop) {}

@@ -18,6 +18,7 @@ using starling::handlers::UserCoalescer;
 namespace {
 
 const TimePoint kStart{1000s};
+constexpr CoalesceWindow kAlone{1s, 3s, 300ms};
 constexpr CoalesceWindow kWindow{250ms, 3s};
 constexpr CoalesceWindow kUserWindow{1s, 3s};
 
@@ -177,6 +178,44 @@ TEST_CASE("without a window member events pass at once") {
   MemberCoalescer coalescer(CoalesceWindow{0ms, 3s});
   CHECK(coalescer.offer(kStart, member_event(EventType::kMemberJoin, "a")).events.size() == 1);
   CHECK(coalescer.next_deadline() == kNever);
+}
+
+TEST_CASE("a change that stays alone is told soon") {
+  MemberCoalescer coalescer(kAlone);
+  CHECK(coalescer.offer(kStart, member_event(EventType::kMemberFailed, "a")).events.empty());
+  CHECK(coalescer.next_deadline() == kStart + 300ms);
+  CHECK(coalescer.advance(kStart + 299ms).events.empty());
+  CHECK(coalescer.advance(kStart + 300ms).events.size() == 1);
+  // A second one opens the whole window.
+  CHECK(coalescer.offer(kStart + 5s, member_event(EventType::kMemberFailed, "b")).events.empty());
+  const auto second = member_event(EventType::kMemberFailed, "c");
+  CHECK(coalescer.offer(kStart + 5200ms, second).events.empty());
+  CHECK(coalescer.next_deadline() == kStart + 6200ms);
+  CHECK(names(coalescer.advance(kStart + 6200ms).events.at(0)) ==
+        std::vector<std::string>{"b", "c"});
+}
+
+TEST_CASE("failures wait for those that are suspected") {
+  bool suspects = true;
+  MemberCoalescer coalescer(kAlone, [&] { return suspects; });
+  CHECK(coalescer.offer(kStart, member_event(EventType::kMemberFailed, "a")).events.empty());
+  CHECK(coalescer.advance(kStart + 300ms).events.empty());
+  CHECK(coalescer.next_deadline() == kStart + 350ms);
+  CHECK(
+      coalescer.offer(kStart + 330ms, member_event(EventType::kMemberFailed, "b")).events.empty());
+  suspects = false;
+  CHECK(coalescer.next_deadline() == kStart + 1330ms);
+  CHECK(coalescer.advance(kStart + 1330ms).events.at(0).members.size() == 2);
+  // Not for ever, and other changes do not wait.
+  suspects = true;
+  TimePoint now = kStart + 10s;
+  CHECK(coalescer.offer(now, member_event(EventType::kMemberFailed, "c")).events.empty());
+  while (now < kStart + 13s) {
+    now = coalescer.next_deadline();
+    CHECK(coalescer.advance(now).events.size() == (now < kStart + 13s ? 0 : 1));
+  }
+  CHECK(coalescer.offer(kStart + 20s, member_event(EventType::kMemberJoin, "d")).events.empty());
+  CHECK(coalescer.advance(kStart + 20300ms).events.size() == 1);
 }
 
 TEST_CASE("the first user event of a quiet name is delivered at once") {
