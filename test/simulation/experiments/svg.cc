@@ -16,9 +16,18 @@ constexpr double kPlotTop = 64;
 constexpr double kPlotHeight = 260;
 constexpr double kLegendColumn = 220;
 constexpr double kLegendRow = 18;
-constexpr const char* kColours[] = {
-    "#9aa5b1", "#c8b560", "#b98bb5", "#7fa9a3", "#d08c60", "#6b7a90", "#1f6feb", "#2da44e",
-    "#bf3989", "#8250df", "#cf222e", "#57606a", "#0a7ea4", "#a0692e", "#4d8f3a", "#777777"};
+/// Quiet ones for what Starling is compared with, strong ones for Starling.
+constexpr const char* kOthers[] = {"#9aa5b1", "#c8b560", "#b98bb5",
+                                   "#7fa9a3", "#d08c60", "#6b7a90"};
+constexpr const char* kOwn[] = {"#1f6feb", "#2da44e", "#bf3989", "#8250df", "#cf222e", "#0a7ea4",
+                                "#bc4c00", "#1b7c83", "#633c01", "#4d2d80", "#57606a"};
+
+const char* colour(const BarChart& chart, size_t series) {
+  const auto own = [&](size_t i) { return chart.series[i].name.starts_with("Starling"); };
+  size_t before = 0;
+  for (size_t i = 0; i < series; ++i) before += own(i) == own(series) ? 1 : 0;
+  return own(series) ? kOwn[before % std::size(kOwn)] : kOthers[before % std::size(kOthers)];
+}
 
 std::string format(const char* pattern, double a, double b = 0, double c = 0, double d = 0) {
   char text[256];
@@ -110,7 +119,7 @@ std::string bars(const BarChart& chart, const Axis& axis, double base) {
       const double height = std::max(axis.height(*value), 1.5);
       out += format("<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"", x + 1,
                     base - height, std::max(bar - 2, 1.0), height) +
-             " fill=\"" + kColours[i % std::size(kColours)] + "\"><title>" +
+             " fill=\"" + colour(chart, i) + "\"><title>" +
              escaped(chart.series[i].name + ", " + chart.groups[group] + ": " + number(*value)) +
              "</title></rect>\n";
       if (bar >= 20) {
@@ -135,8 +144,7 @@ std::string legend(const BarChart& chart, double top) {
     const double x = kLeft + static_cast<double>(i % columns) * kLegendColumn;
     const double y = top + static_cast<double>(i / columns) * kLegendRow;
     out += format("<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\" fill=\"", x, y) +
-           kColours[i % std::size(kColours)] + "\"/>\n" +
-           text_at(x + 16, y + 10, chart.series[i].name);
+           colour(chart, i) + "\"/>\n" + text_at(x + 16, y + 10, chart.series[i].name);
   }
   return out;
 }
