@@ -34,21 +34,32 @@ class Draw {
     const auto most = static_cast<size_t>(share * static_cast<double>(scenario_.nodes));
     return random_.sample(all, 1 + random_.below(std::max<size_t>(most, 1)));
   }
-  void add(Duration at, StepKind kind, std::vector<NodeIndex> nodes = {}, double amount = 0) {
-    scenario_.steps.push_back(
-        {.at = at, .kind = kind, .nodes = std::move(nodes), .amount = amount});
+  /// Evenly on a log scale.
+  double scale(double min, double max) { return min * std::pow(max / min, random_.unit()); }
+  Step& add(StepKind kind, std::vector<NodeIndex> nodes = {}, double amount = 0,
+            Duration length = {}) {
+    scenario_.steps.push_back({.at = moment(),
+                               .kind = kind,
+                               .nodes = std::move(nodes),
+                               .amount = amount,
+                               .length = length});
+    return scenario_.steps.back();
   }
-  /// Something that starts and, `length` later at most, ends.
-  void episode(StepKind begin, StepKind end, const std::vector<NodeIndex>& nodes, double amount,
-               Duration length) {
-    const Duration at = moment();
-    add(at, begin, nodes, amount);
-    add(at + length, end, nodes);
+  /// Some pair of members.
+  std::vector<NodeIndex> pair() {
+    const NodeIndex from = any();
+    return {from, static_cast<NodeIndex>((from + 1 + random_.below(scenario_.nodes - 1)) %
+                                         scenario_.nodes)};
   }
 
+  void size();
+  void conditions();
   void links();
+  void wires();
+  void routes();
   void partitions();
-  void pauses();
+  void stalls();
+  void hosts();
   void crashes();
   void commands();
 
@@ -57,85 +68,142 @@ class Draw {
   Scenario scenario_;
 };
 
-void Draw::links() {
+void Draw::size() {
+  const double kind = random_.unit();
+  const auto low = static_cast<double>(options_.nodes_min);
+  const auto high = static_cast<double>(options_.nodes_max);
+  double nodes = 0;
+  if (kind < 0.6) {
+    nodes = scale(low, std::max(low, std::min(12.0, high)) + 1);
+  } else if (kind < 0.95) {
+    nodes = scale(std::max(low, 12.0), 41);
+  } else {
+    nodes = scale(std::max(low, 40.0), std::max(high, 40.0) + 1);
+  }
+  scenario_.nodes = std::min(options_.nodes_max, static_cast<size_t>(nodes));
+  scenario_.chaos = options_.chaos_min + between(0s, options_.chaos_max - options_.chaos_min) *
+                                             static_cast<int64_t>(1 + random_.below(4)) / 4;
+}
+
+/// What holds for the whole run.
+void Draw::conditions() {
   LinkModel& model = scenario_.world.links;
   if (random_.chance(0.15)) model = LinkModel::wan();
+  if (random_.chance(0.15)) model.zones = 2 + static_cast<unsigned>(random_.below(3));
+  constexpr JitterShape kShapes[] = {JitterShape::kConstant, JitterShape::kUniform,
+                                     JitterShape::kLognormal};
+  if (random_.chance(0.4)) model.jitter_shape = kShapes[random_.below(std::size(kShapes))];
+  if (random_.chance(0.1)) model.jitter *= 10;
+  scenario_.world.refusals = random_.chance(0.7);
+  scenario_.world.clock_skew_ppm = random_.chance(0.1) ? 20'000 : 200;
+}
+
+void Draw::links() {
+  const auto lasts = [this] { return random_.chance(0.5) ? between(1s, 40s) : Duration::zero(); };
   if (random_.chance(0.5)) {
-    add(moment(), StepKind::kLoss, {}, random_.unit() * (random_.chance(0.2) ? 0.4 : 0.2));
+    add(StepKind::kLoss, {}, random_.unit() * (random_.chance(0.2) ? 0.4 : 0.2), lasts());
   }
-  if (random_.chance(0.4)) add(moment(), StepKind::kDuplication, {}, random_.unit() * 0.2);
-  if (random_.chance(0.4)) add(moment(), StepKind::kReordering, {}, random_.unit() * 0.3);
+  if (random_.chance(0.3)) add(StepKind::kDuplication, {}, random_.unit() * 0.2, lasts());
+  if (random_.chance(0.3)) add(StepKind::kReordering, {}, random_.unit() * 0.3, lasts());
+  if (random_.chance(0.15)) add(StepKind::kSpikes, {}, random_.unit() * 0.2, lasts());
+  if (random_.chance(0.1)) add(StepKind::kLatency, {}, scale(0.002, 0.5), lasts());
+}
+
+/// Trouble at the wires of some hosts.
+void Draw::wires() {
+  const auto lasts = [this] { return between(1s, 30s); };
   if (random_.chance(0.3)) {
-    const StepKind kind = random_.chance(0.5) ? StepKind::kIngressLoss : StepKind::kEgressLoss;
-    episode(kind, kind, some(0.1), 0.3 + random_.unit() * 0.7, between(1s, 30s));
+    add(random_.chance(0.5) ? StepKind::kIngressLoss : StepKind::kEgressLoss, some(0.1),
+        0.3 + random_.unit() * 0.7, lasts());
   }
-  if (random_.chance(0.3)) {
-    for (size_t i = 0; i < 1 + scenario_.nodes / 10; ++i) {
-      const NodeIndex from = any();
-      const NodeIndex to = any();
-      if (from != to) add(moment(), StepKind::kCut, {from, to});
-    }
-    if (random_.chance(0.5)) add(moment(), StepKind::kMend);
+  if (random_.chance(0.15)) add(StepKind::kLatency, some(0.2), scale(0.005, 1), lasts());
+  if (random_.chance(0.1)) add(StepKind::kBandwidth, some(0.2), scale(2e3, 1e6), lasts());
+  if (random_.chance(0.1)) add(StepKind::kMtu, some(0.2), scale(200, 1400), lasts());
+  if (random_.chance(0.15)) add(StepKind::kFlap, some(0.15), scale(0.1, 20), lasts());
+  if (random_.chance(0.15)) add(StepKind::kClog, some(0.1), 0, between(2s, 30s));
+}
+
+/// Trouble on single links.
+void Draw::routes() {
+  const StepKind kind = random_.chance(0.7) ? StepKind::kCut : StepKind::kLinkLoss;
+  if (!random_.chance(0.35)) return;
+  for (size_t i = 0; i < 1 + scenario_.nodes / 10; ++i) {
+    add(kind, pair(), kind == StepKind::kLinkLoss ? 0.2 + 0.8 * random_.unit() : 0,
+        random_.chance(0.5) ? between(1s, 40s) : Duration::zero());
   }
+  if (random_.chance(0.3)) add(StepKind::kMend);
 }
 
 void Draw::partitions() {
   if (!random_.chance(0.4)) return;
   for (size_t i = 1 + random_.below(3); i > 0; --i) {
-    episode(StepKind::kPartition, StepKind::kHeal, some(random_.chance(0.5) ? 0.5 : 0.1), 0,
-            between(500ms, 40s));
+    const Duration length = between(500ms, 40s);
+    const unsigned zones = scenario_.world.links.zones;
+    if (zones > 1 && random_.chance(0.6)) {
+      const bool all = random_.chance(0.3);
+      add(all ? StepKind::kPartitionZones : StepKind::kPartitionZone, {},
+          all ? 0 : static_cast<double>(random_.below(zones)), length);
+    } else {
+      add(StepKind::kPartition, some(random_.chance(0.5) ? 0.5 : 0.1), 0, length);
+    }
   }
 }
 
-void Draw::pauses() {
-  if (!random_.chance(0.4)) return;
-  for (size_t i = 1 + random_.below(4); i > 0; --i) {
-    episode(StepKind::kPause, StepKind::kResume, some(0.2), 0,
-            random_.chance(0.7) ? between(10ms, 2400ms) : between(2500ms, 30s));
+void Draw::stalls() {
+  for (const StepKind kind : {StepKind::kPause, StepKind::kBlock}) {
+    if (!random_.chance(0.35)) continue;
+    for (size_t i = 1 + random_.below(4); i > 0; --i) {
+      add(kind, some(0.2), 0, random_.chance(0.7) ? between(10ms, 2400ms) : between(2500ms, 30s));
+    }
   }
+}
+
+void Draw::hosts() {
+  if (random_.chance(0.2)) add(StepKind::kSlow, some(0.2), scale(1e-4, 0.3), between(1s, 30s));
+  if (random_.chance(0.15)) {
+    const double range = random_.chance(0.8) ? 1.05 : 1.5;
+    add(StepKind::kClockRate, some(0.3), scale(1 / range, range),
+        random_.chance(0.5) ? between(1s, 30s) : Duration::zero());
+  }
+  if (random_.chance(0.15)) add(StepKind::kClockJump, some(0.2), scale(0.01, 100));
+  if (random_.chance(0.2)) add(StepKind::kDiskFull, some(0.3), 0, between(5s, 60s));
 }
 
 void Draw::crashes() {
   if (!random_.chance(0.6)) return;
   for (size_t i = 1 + random_.below(4); i > 0; --i) {
     const std::vector<NodeIndex> nodes = some(0.15);
-    const Duration at = moment();
-    add(at, random_.chance(0.5) ? StepKind::kCrash : StepKind::kHostDown, nodes);
+    const StepKind kind = random_.chance(0.5) ? StepKind::kCrash : StepKind::kHostDown;
+    const Duration down = between(10ms, 30s);
     const double fate = random_.unit();
-    if (fate < 0.4) {
-      add(at + between(10ms, 30s), StepKind::kRestart, nodes);
-    } else if (fate < 0.5) {
-      add(at + between(10ms, 30s), StepKind::kRestartMoved, nodes);
-    } else if (fate < 0.65) {
-      add(at + between(10ms, 30s), StepKind::kRestartFresh, nodes);
-    } else if (fate < 0.8) {
+    const Duration at = add(kind, nodes, 0, fate < 0.4 ? down : Duration::zero()).at;
+    if (fate >= 0.4 && fate < 0.5) add(StepKind::kRestartMoved, nodes).at = at + down;
+    if (fate >= 0.5 && fate < 0.65) add(StepKind::kRestartFresh, nodes).at = at + down;
+    if (fate >= 0.65 && fate < 0.8) {
       scenario_.back.insert(scenario_.back.end(), nodes.begin(), nodes.end());
     }
   }
 }
 
 void Draw::commands() {
-  for (size_t i = random_.below(30); i > 0; --i) add(moment(), StepKind::kEvent, {any()});
-  for (size_t i = random_.below(6); i > 0; --i) add(moment(), StepKind::kQuery, {any()});
-  for (size_t i = random_.below(6); i > 0; --i) add(moment(), StepKind::kTags, {any()});
-  if (random_.chance(0.3)) add(moment(), StepKind::kLeave, some(0.1));
+  for (size_t i = random_.below(30); i > 0; --i) add(StepKind::kEvent, {any()});
+  for (size_t i = random_.below(6); i > 0; --i) add(StepKind::kQuery, {any()});
+  for (size_t i = random_.below(6); i > 0; --i) add(StepKind::kTags, {any()});
+  if (random_.chance(0.3)) add(StepKind::kLeave, some(0.1));
   if (random_.chance(0.3)) {
-    for (size_t i = 1 + random_.below(3); i > 0; --i) add(moment(), StepKind::kAddNode);
+    for (size_t i = 1 + random_.below(3); i > 0; --i) add(StepKind::kAddNode);
   }
 }
 
 Scenario Draw::run() {
-  // Small clusters have more odd cases and cost less: sizes are drawn evenly on a log scale.
-  const double low = std::log(static_cast<double>(options_.nodes_min));
-  const double high = std::log(static_cast<double>(options_.nodes_max) + 1);
-  scenario_.nodes = std::min(options_.nodes_max,
-                             static_cast<size_t>(std::exp(low + random_.unit() * (high - low))));
-  scenario_.chaos = between(options_.chaos_min, options_.chaos_max);
-  scenario_.world.refusals = random_.chance(0.7);
-  scenario_.world.clock_skew_ppm = random_.chance(0.1) ? 20'000 : 200;
+  size();
+  conditions();
   links();
+  wires();
+  routes();
   partitions();
-  pauses();
+  stalls();
+  hosts();
   crashes();
   commands();
   std::sort(scenario_.steps.begin(), scenario_.steps.end(), [](const Step& a, const Step& b) {

@@ -8,10 +8,14 @@
 
 namespace starling::simulation {
 
+/// Small clusters and short runs have as many odd cases as others and cost far less, so most seeds
+/// are that.
 struct SwarmOptions {
   size_t nodes_min = 3;
+  /// 60 % of the seeds have at most 12 members, 95 % at most 40.
   size_t nodes_max = 150;
-  Duration chaos_min = 20s;
+  /// Half of the seeds stay within an eighth of the way to the maximum.
+  Duration chaos_min = 15s;
   Duration chaos_max = 90s;
 };
 

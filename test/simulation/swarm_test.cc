@@ -3,6 +3,8 @@
 // A smoke test of the swarm; starling-sim runs it at length.
 #include "test/simulation/swarm.h"
 
+#include <set>
+
 #include "test/catch.h"
 
 namespace starling::simulation {
@@ -17,17 +19,17 @@ void run_seeds(uint64_t first, uint64_t last) {
   }
 }
 
-TEST_CASE("swarm seeds 1 to 10") {
-  run_seeds(1, 10);
+TEST_CASE("swarm seeds 1 to 50") {
+  run_seeds(1, 50);
 }
-TEST_CASE("swarm seeds 11 to 20") {
-  run_seeds(11, 20);
+TEST_CASE("swarm seeds 51 to 100") {
+  run_seeds(51, 100);
 }
-TEST_CASE("swarm seeds 21 to 30") {
-  run_seeds(21, 30);
+TEST_CASE("swarm seeds 101 to 150") {
+  run_seeds(101, 150);
 }
-TEST_CASE("swarm seeds 31 to 40") {
-  run_seeds(31, 40);
+TEST_CASE("swarm seeds 151 to 200") {
+  run_seeds(151, 200);
 }
 
 TEST_CASE("a scenario is drawn from its seed alone") {
@@ -35,14 +37,26 @@ TEST_CASE("a scenario is drawn from its seed alone") {
   CHECK(draw_scenario(5).to_string() != draw_scenario(6).to_string());
 }
 
-TEST_CASE("a drawn scenario names only members that there are") {
+TEST_CASE("every kind of fault is drawn, and only for members that there are") {
+  std::set<StepKind> drawn;
+  size_t small = 0;
   for (uint64_t seed = 1; seed <= 500; ++seed) {
     const Scenario scenario = draw_scenario(seed);
+    small += scenario.nodes <= 12 ? 1 : 0;
     REQUIRE(scenario.nodes >= 3);
     REQUIRE(scenario.nodes <= 150);
     for (const Step& step : scenario.steps) {
+      drawn.insert(step.kind);
       for (const NodeIndex node : step.nodes) REQUIRE(node < scenario.nodes);
     }
+  }
+  CHECK(small > 250);
+  // What ends another step is drawn as that step's length.
+  const std::set<StepKind> ends = {StepKind::kHeal, StepKind::kResume, StepKind::kUnblock,
+                                   StepKind::kDiskFree, StepKind::kRestart};
+  for (const StepInfo& info : step_infos()) {
+    INFO(info.name);
+    CHECK(drawn.contains(info.kind) != ends.contains(info.kind));
   }
 }
 
