@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Members and the ground truth about disturbances; checker_messages.cc has events, queries and
-// budgets, checker_quiescence.cc what must hold at the end.
+// The ground truth about disturbances; checker_members.cc has what is said of members,
+// checker_messages.cc events, queries and budgets, checker_quiescence.cc what must hold at the end.
 #include "test/simulation/checker.h"
 
 #include <algorithm>
@@ -10,10 +10,6 @@
 #include "test/simulation/checker_violate.h"
 
 namespace starling::simulation {
-
-using membership::Incarnation;
-using membership::MemberChange;
-using membership::Status;
 
 namespace {
 
@@ -27,6 +23,14 @@ constexpr std::string_view kInvariants[] = {
     "member-event-order",
     "no-false-leave",
     "left-stays-left",
+    "no-resurrection",
+    "failure-confirmed",
+    "failure-not-early",
+    "suspicion-ends",
+    "refutation-once",
+    "probe-coverage",
+    "indices-consistent",
+    "memory-bounds",
     "event-once",
     "event-known",
     "event-payload",
@@ -45,6 +49,7 @@ constexpr std::string_view kInvariants[] = {
     "convergence",
     "agreement",
     "completeness",
+    "name-unique",
     "event-delivered",
     "event-in-time",
     "query-complete",
@@ -62,7 +67,8 @@ std::string Violation::to_string() const {
   return text + ": " + invariant + ": " + message;
 }
 
-Checker::Checker(World& world, const CheckerOptions& options) : world_(world), options_(options) {
+Checker::Checker(World& world, const CheckerOptions& options)
+    : world_(world), options_(options), random_(mix64(world.options().seed ^ 0x636865636b)) {
   world_.add_observer(this);
 }
 
@@ -86,6 +92,29 @@ void Checker::require(bool holds, const char* invariant, NodeIndex node,
   if (!holds) violate(invariant, node, message);
 }
 
+// --- who is who ---
+
+std::optional<uint32_t> Checker::number_of(const membership::NodeId& id) const {
+  const auto found = numbers_.find(id);
+  if (found == numbers_.end()) return std::nullopt;
+  return found->second;
+}
+
+Checker::Owner& Checker::owner_of(NodeIndex node) {
+  const auto [place, added] =
+      numbers_.try_emplace(world_.host(node).id, static_cast<uint32_t>(owners_.size()));
+  if (added) owners_.emplace_back().node = node;
+  return owners_[place->second];
+}
+
+bool Checker::running_member(const membership::NodeId& id, NodeIndex* node) const {
+  const std::optional<uint32_t> number = number_of(id);
+  if (!number) return false;
+  *node = owners_[*number].node;
+  const Host& host = world_.host(*node);
+  return host.node != nullptr && host.id == id;
+}
+
 // --- ground truth ---
 
 void Checker::process_started(NodeIndex node, bool with_state) {
@@ -103,16 +132,17 @@ void Checker::process_started(NodeIndex node, bool with_state) {
     process.event_ltime = 0;
     process.queries_heard.clear();
   }
-  Owner& owner = owners_[host.id];
-  owner.node = node;
-  owner.highest = std::max(owner.highest, host.node->self().incarnation);
+  process.own = host.node->self().incarnation;
+  process.probed = kNoNode;
+  Owner& owner = owner_of(node);
+  owner.highest = std::max(owner.highest, process.own);
   update_impaired(node);
 }
 
 void Checker::process_stopping(NodeIndex node, StopKind kind) {
   const Host& host = world_.host(node);
   Watched& process = watched(node);
-  Owner& owner = owners_[host.id];
+  Owner& owner = owner_of(node);
   owner.highest = std::max(owner.highest, host.node->self().incarnation);
   process.stopped_at = world_.now();
   process.stopped = kind;
@@ -122,6 +152,7 @@ void Checker::process_stopping(NodeIndex node, StopKind kind) {
 }
 
 void Checker::fault(Fault kind, NodeIndex node) {
+  if (node != kNoNode) watched(node).probed = kNoNode;  // the wait begins anew
   switch (kind) {
     case Fault::kPause:
     case Fault::kBlock:
@@ -214,9 +245,12 @@ bool Checker::disturbed(NodeIndex node) const {
 }
 
 bool Checker::undisturbed(NodeIndex a, NodeIndex b) const {
-  if (disturbed(a) || disturbed(b)) return false;
+  return !disturbed(a) && !disturbed(b) && !apart(a, b);
+}
+
+bool Checker::apart(NodeIndex a, NodeIndex b) const {
   const TimePoint from = world_.now() - options_.accuracy_window;
-  return std::none_of(partitions_.begin(), partitions_.end(), [&](const Partition& partition) {
+  return std::any_of(partitions_.begin(), partitions_.end(), [&](const Partition& partition) {
     const auto group = [&](NodeIndex node) {
       return node < partition.groups.size() ? partition.groups[node] : 0;
     };
@@ -224,15 +258,7 @@ bool Checker::undisturbed(NodeIndex a, NodeIndex b) const {
   });
 }
 
-bool Checker::running_member(const membership::NodeId& id, NodeIndex* node) const {
-  const auto owner = owners_.find(id);
-  if (owner == owners_.end()) return false;
-  *node = owner->second.node;
-  const Host& host = world_.host(*node);
-  return host.node != nullptr && host.id == id;
-}
-
-// --- members ---
+// --- what a process asks for ---
 
 void Checker::action(NodeIndex node, const membership::Action& action) {
   if (const auto* datagram_out = std::get_if<membership::SendDatagram>(&action)) {
@@ -254,138 +280,6 @@ void Checker::action(NodeIndex node, const membership::Action& action) {
   } else if (std::holds_alternative<membership::LeaveDone>(action)) {
     if (!world_.host(node).leaving) violate("self-alive", node, "leaves, which nobody asked for");
   }
-}
-
-void Checker::query_arrived(NodeIndex node, const membership::QueryArrived& query) {
-  Watched& process = watched(node);
-  auto& [line, boot] = process.queries_heard[query.id];
-  if (line == process.line || boot == process.boot) {
-    violate("query-once", node, "heard twice: ", query.id.to_string());
-  }
-  line = disk_full(node) ? 0 : process.line;
-  boot = process.boot;
-}
-
-void Checker::force_left(NodeIndex /*by*/, std::string_view name) {
-  force_left_.emplace(name);
-}
-
-void Checker::member_event(NodeIndex node, const membership::MemberEvent& event) {
-  auto& seen_by = watched(node).seen;
-  Seen& seen = seen_by[event.member.id];
-  if (event.change == MemberChange::kFailed) check_failed(node, event.member, seen);
-  if (event.change == MemberChange::kLeave) {
-    check_left(node, event.member);
-    seen.left_at = event.member.incarnation;
-  }
-  check_order(node, event, seen);
-  if (event.change == MemberChange::kReap) {
-    seen_by.erase(event.member.id);
-  } else {
-    witness(node, event.member, seen);
-  }
-}
-
-void Checker::check_failed(NodeIndex node, const membership::Member& member, const Seen& seen) {
-  if (seen.left_at.value != 0 && member.incarnation <= seen.left_at) {
-    violate("left-stays-left", node, member.name, " failed at ", member.incarnation.value,
-            " after it left at ", seen.left_at.value);
-  }
-  NodeIndex subject = kNoNode;
-  if (!running_member(member.id, &subject)) return;
-  ++false_failures_;
-  if (subject == node) {
-    violate("self-alive", node, "declares itself failed");
-  } else if (!world_.host(subject).leaving && undisturbed(node, subject)) {
-    violate("accuracy", node, "declares ", name(subject), " failed, which was up and reachable");
-  }
-}
-
-void Checker::check_left(NodeIndex node, const membership::Member& member) {
-  NodeIndex subject = kNoNode;
-  if (!running_member(member.id, &subject)) return;
-  const Host& host = world_.host(subject);
-  if (!host.leaving && !force_left_.contains(host.name)) {
-    violate("no-false-leave", node, "says that ", name(subject), " left, which did not");
-  }
-}
-
-void Checker::check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen) {
-  const Phase before = seen.phase;
-  bool right = true;
-  switch (event.change) {
-    case MemberChange::kJoin:
-      right = before != Phase::kAlive;
-      seen.phase = Phase::kAlive;
-      break;
-    case MemberChange::kUpdate:
-      right = before == Phase::kAlive;
-      break;
-    case MemberChange::kFailed:
-      right = before == Phase::kAlive;
-      seen.phase = Phase::kFailed;
-      break;
-    case MemberChange::kLeave:
-      right = before == Phase::kAlive || before == Phase::kFailed;
-      seen.phase = Phase::kLeft;
-      break;
-    case MemberChange::kReap:
-      right = before == Phase::kFailed || before == Phase::kLeft;
-      break;
-  }
-  if (!right) {
-    static constexpr const char* kPhases[] = {"unknown", "alive", "failed", "left"};
-    violate("member-event-order", node, membership::member_change_name(event.change), " about ",
-            event.member.name, ", which was ", kPhases[static_cast<size_t>(before)]);
-  }
-}
-
-/// A member's version and status as one process shows it: they only rise, and only by its owner.
-void Checker::witness(NodeIndex node, const membership::Member& member, Seen& seen) {
-  if (member.incarnation < seen.incarnation ||
-      (member.incarnation == seen.incarnation && member.status < seen.status)) {
-    violate("incarnation-monotone", node, member.name, " went from ", seen.incarnation.value, ' ',
-            membership::status_name(seen.status), " back to ", member.incarnation.value, ' ',
-            membership::status_name(member.status));
-  }
-  seen.incarnation = member.incarnation;
-  seen.status = member.status;
-  const auto owner = owners_.find(member.id);
-  if (owner == owners_.end()) {
-    violate("known-members-only", node, "shows ", member.id.to_string(), ", which never existed");
-    return;
-  }
-  if (member.incarnation <= owner->second.highest) return;
-  NodeIndex subject = kNoNode;
-  if (running_member(member.id, &subject)) {
-    owner->second.highest =
-        std::max(owner->second.highest, world_.node(subject).self().incarnation);
-  }
-  if (member.incarnation > owner->second.highest) {
-    violate("owner-raises-incarnation", node, member.name, " at ", member.incarnation.value,
-            ", its owner never went beyond ", owner->second.highest.value);
-  }
-}
-
-void Checker::sweep(NodeIndex node) {
-  const membership::Node& process = world_.node(node);
-  Watched& watching = watched(node);
-  for (const membership::Member& member : process.members()) {
-    if (member.id == process.identity().id) {
-      if (!world_.host(node).leaving && member.status != Status::kAlive) {
-        violate("self-alive", node, "shows itself as ", membership::status_name(member.status));
-      }
-    }
-    const auto seen = watching.seen.find(member.id);
-    if (seen != watching.seen.end()) witness(node, member, seen->second);
-  }
-  const membership::Clocks clocks = process.clocks();
-  if (clocks.member < watching.clocks.member || clocks.event < watching.clocks.event ||
-      clocks.query < watching.clocks.query) {
-    violate("lamport-monotone", node, "a Lamport clock went back");
-  }
-  watching.clocks = clocks;
-  check_timers(node);
 }
 
 }  // namespace starling::simulation

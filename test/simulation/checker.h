@@ -4,9 +4,11 @@
 // knows. Watches a World while it runs and, asked for it, at quiescence. It never changes the
 // world. docs/simulation.md lists the invariants by name.
 //
-// Single-threaded. Memory is about 50 bytes per pair of members.
+// Single-threaded. Memory is 24 bytes per pair of members, and nothing per pair without
+// CheckerOptions::pairs.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -52,9 +54,21 @@ struct CheckerOptions {
   Duration tolerated_input_cost = 2ms;
   /// Nor a clock that gains or loses this much.
   int64_t tolerated_skew_ppm = 60'000;
-  /// Datagrams that one process may send in one second: base + factor * members.
-  size_t packets_per_second_base = 2000;
-  size_t packets_per_second_factor = 20;
+  /// Remember what each process has said of each member: without it, what docs/simulation.md marks
+  /// with "pairs" is not checked.
+  bool pairs = true;
+  /// Datagrams that one process may send in one second, whatever the size of the cluster:
+  /// base + factor * changes, where the changes are those of the 20 seconds around it.
+  size_t packets_per_second_base = 250;
+  size_t packets_per_second_factor = 40;
+  /// Suspicions of an undisturbed process end within this time, those of others, or across a
+  /// partition, within more: who is alone waits for Options::isolated_after.
+  Duration suspicion_bound = 45s;
+  Duration suspicion_bound_disturbed = 200s;
+  /// Looking at all that a process holds takes time: done every so often per member that there is.
+  Duration look_interval_per_member = 20ms;
+  /// And at its indices every so many times.
+  unsigned looks_per_consistency = 10;
   /// Timers that may fire at one process, per second on average.
   size_t timers_per_second = 2000;
   /// Members crashed for this long must be shown as failed at quiescence.
@@ -139,7 +153,11 @@ class Checker : public Observer {
   /// Neither was disturbed within the window, nor were they apart.
   [[nodiscard]] bool undisturbed(NodeIndex a, NodeIndex b) const;
 
+  /// The most that was used of the budget of datagrams: sent beyond the base, per change.
+  [[nodiscard]] double packets_per_change_max() const { return packets_per_change_max_; }
+
   // Observer
+  [[nodiscard]] unsigned interests() const override { return kSentDatagrams; }
   void process_started(NodeIndex node, bool with_state) override;
   void process_stopping(NodeIndex node, StopKind kind) override;
   void fault(Fault kind, NodeIndex node) override;
@@ -152,19 +170,21 @@ class Checker : public Observer {
   void sweep(NodeIndex node) override;
 
  private:
-  enum class Phase : uint8_t { kUnknown, kAlive, kFailed, kLeft };
+  enum class Phase : uint8_t { kUnknown, kAlive, kFailed, kLeft, kReaped };
   /// One member as last seen at one process.
   struct Seen {
     membership::Incarnation incarnation;
     membership::Incarnation left_at;
+    uint32_t suspect_ms = 0;  ///< since when, 0: it is not
     membership::Status status = membership::Status::kAlive;
     Phase phase = Phase::kUnknown;
   };
+  static_assert(sizeof(Seen) <= 24);
   /// What is known about one process and its disk.
   struct Watched {
     uint32_t boot = 0;
-    uint32_t line = 0;  ///< rises with every start without state; from 1
-    std::unordered_map<membership::NodeId, Seen> seen;
+    uint32_t line = 0;       ///< rises with every start without state; from 1
+    std::vector<Seen> seen;  ///< by number of the identity
     /// Line of the disk, or 0 when it could not be kept, and process.
     std::map<membership::MessageId, std::pair<uint32_t, uint32_t>> queries_heard;
     membership::Clocks clocks;
@@ -179,10 +199,27 @@ class Checker : public Observer {
     bool impaired = false;     ///< by its links, processor or clock
     int64_t second = 0;        ///< of the packet count
     size_t packets = 0;
+    TimePoint looked = TimePoint::min();  ///< all its members were looked at
+    unsigned looks = 0;
+    membership::Incarnation own;          ///< when last looked at
+    // The member whose next probe is waited for, since when, and what it may take.
+    NodeIndex probed = kNoNode;
+    TimePoint probed_since;
+    size_t probed_among = 0;
+    unsigned probed_health = 0;
   };
+  /// One identity: a host has several over time.
   struct Owner {
     NodeIndex node = kNoNode;
     membership::Incarnation highest;
+    /// Highest that anybody has announced as alive, failed, left.
+    std::array<membership::Incarnation, 3> announced;
+  };
+  /// A process sent more than the base within a second.
+  struct Burst {
+    int64_t second;
+    NodeIndex node;
+    size_t packets;
   };
   struct Partition {
     TimePoint end = kNever;
@@ -193,10 +230,23 @@ class Checker : public Observer {
   void violate(const char* invariant, NodeIndex node, const Parts&... parts);
 
   void member_event(NodeIndex node, const membership::MemberEvent& event);
-  void check_failed(NodeIndex node, const membership::Member& member, const Seen& seen);
+  void check_failed(NodeIndex node, const membership::MemberEvent& event, const Seen& seen);
   void check_left(NodeIndex node, const membership::Member& member);
+  void check_evidence(NodeIndex node, const membership::MemberEvent& event);
   void check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen);
-  void witness(NodeIndex node, const membership::Member& member, Seen& seen);
+  void witness(NodeIndex node, const membership::MemberState& member, Seen& seen);
+  void check_owner(NodeIndex node, const membership::MemberState& member, Owner& owner);
+  void check_suspect(NodeIndex node, const membership::MemberState& member, Seen& seen);
+  void check_self(NodeIndex node);
+  void check_bounds(NodeIndex node);
+  void look_at_members(NodeIndex node);
+  void check_names(NodeIndex node);
+  void check_probes(NodeIndex node);
+  void await_probe(NodeIndex node);
+  /// The first to announce a member's incarnation as alive (0), failed (1) or left (2).
+  void count_change(Owner& owner, size_t kind, membership::Incarnation incarnation);
+  void changed(size_t changes);
+  void settle_bursts(bool all);
   void user_event(NodeIndex node, const membership::UserEventArrived& event);
   void query_arrived(NodeIndex node, const membership::QueryArrived& query);
   void query_answered(NodeIndex node, const membership::QueryAnswered& answer);
@@ -208,6 +258,12 @@ class Checker : public Observer {
   [[nodiscard]] std::string compare_views(NodeIndex a) const;
   [[nodiscard]] std::string name(NodeIndex node) const;
   [[nodiscard]] bool running_member(const membership::NodeId& id, NodeIndex* node) const;
+  /// Number of the identity; none for one that never existed.
+  [[nodiscard]] std::optional<uint32_t> number_of(const membership::NodeId& id) const;
+  Owner& owner_of(NodeIndex node);
+  Seen& seen_at(NodeIndex node, uint32_t number);
+  /// All usable ones, or a sample of them when there are many.
+  [[nodiscard]] std::vector<NodeIndex> compared_nodes() const;
   void update_impaired(NodeIndex node);
   [[nodiscard]] bool bad_links(NodeIndex node) const;
   /// What this process is told to keep is not kept.
@@ -215,12 +271,16 @@ class Checker : public Observer {
   void end_partition();
   Watched& watched(NodeIndex node);
   [[nodiscard]] bool disturbed(NodeIndex node) const;
+  /// On two sides of a partition, within the window.
+  [[nodiscard]] bool apart(NodeIndex a, NodeIndex b) const;
 
   World& world_;
   CheckerOptions options_;
   std::vector<Violation> violations_;
   std::vector<Watched> watched_;
-  std::unordered_map<membership::NodeId, Owner> owners_;
+  std::unordered_map<membership::NodeId, uint32_t> numbers_;
+  std::vector<Owner> owners_;
+  Random random_;
   std::set<std::string, std::less<>> force_left_;
   std::map<membership::MessageId, EventOutcome> events_;
   std::map<membership::MessageId, QueryOutcome> queries_;
@@ -229,6 +289,9 @@ class Checker : public Observer {
   uint64_t timers_seen_ = 0;
   size_t false_failures_ = 0;
   size_t packets_per_second_max_ = 0;
+  double packets_per_change_max_ = 0;
+  std::vector<uint32_t> changes_;  ///< by second
+  std::vector<Burst> bursts_;
 };
 
 }  // namespace starling::simulation

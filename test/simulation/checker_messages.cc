@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/limits.h"
+#include "proto/gossip.pb.h"
 #include "test/simulation/checker.h"
 #include "test/simulation/checker_violate.h"
 
@@ -14,6 +15,8 @@ using membership::ReplyKind;
 namespace {
 /// A query's end may be late by this much (timers, clock rates).
 constexpr Duration kQueryEndSlack = 1s;
+/// Seconds before and after a burst whose changes may explain it.
+constexpr int64_t kBurstWindow = 10;
 }  // namespace
 
 // --- user events ---
@@ -21,6 +24,7 @@ constexpr Duration kQueryEndSlack = 1s;
 void Checker::event_accepted(NodeIndex node, const membership::MessageId& id, std::string_view name,
                              std::string_view payload) {
   if (events_.contains(id)) violate("event-id-unique", node, id.to_string(), " issued twice");
+  changed(1);
   EventOutcome& event = events_[id];
   event.origin = node;
   event.boot = world_.host(node).boot;
@@ -94,10 +98,21 @@ void Checker::query_started(NodeIndex node, const membership::QueryHandle& handl
   query.started = world_.now();
   query.timeout = handle.timeout;
   query.addressed = handle.addressed;
+  changed(1 + handle.addressed);
 }
 
 void Checker::query_cancelled(NodeIndex /*node*/, const membership::MessageId& query) {
   queries_[query].cancelled = true;
+}
+
+void Checker::query_arrived(NodeIndex node, const membership::QueryArrived& query) {
+  Watched& process = watched(node);
+  auto& [line, boot] = process.queries_heard[query.id];
+  if (line == process.line || boot == process.boot) {
+    violate("query-once", node, "heard twice: ", query.id.to_string());
+  }
+  line = disk_full(node) ? 0 : process.line;
+  boot = process.boot;
 }
 
 void Checker::query_answered(NodeIndex node, const membership::QueryAnswered& answer) {
@@ -172,18 +187,54 @@ void Checker::datagram(NodeIndex node, const membership::SendDatagram& datagram)
             membership::kMaxPacket, " are allowed");
   }
   Watched& process = watched(node);
+  if (process.probed != kNoNode && datagram.to == world_.host(process.probed).address) {
+    proto::Packet packet;
+    const bool read =
+        packet.ParseFromArray(datagram.bytes.data(), static_cast<int>(datagram.bytes.size()));
+    const bool probe = read && packet.has_ping() &&
+                       packet.ping().target() == world_.host(process.probed).id.wire();
+    if (probe) process.probed = kNoNode;
+  }
   const int64_t second = world_.now().time_since_epoch() / 1s;
   if (second != process.second) {
+    if (process.packets > options_.packets_per_second_base) {
+      bursts_.push_back({process.second, node, process.packets});
+    }
     process.second = second;
     process.packets = 0;
   }
   ++process.packets;
   packets_per_second_max_ = std::max(packets_per_second_max_, process.packets);
-  const size_t limit =
-      options_.packets_per_second_base + options_.packets_per_second_factor * world_.size();
-  if (process.packets == limit + 1) {
-    violate("message-budget", node, "more than ", limit, " datagrams within one second");
-  }
+}
+
+void Checker::changed(size_t changes) {
+  const auto second = static_cast<size_t>(world_.now().time_since_epoch() / 1s);
+  if (second >= changes_.size()) changes_.resize(second + 1);
+  changes_[second] += static_cast<uint32_t>(changes);
+}
+
+/// Bursts are judged when the changes around them are known; `all`: now.
+void Checker::settle_bursts(bool all) {
+  const int64_t now = world_.now().time_since_epoch() / 1s;
+  std::erase_if(bursts_, [&](const Burst& burst) {
+    if (!all && burst.second + kBurstWindow >= now) return false;
+    size_t changes = 0;
+    const int64_t from = std::max<int64_t>(burst.second - kBurstWindow, 0);
+    const int64_t until =
+        std::min<int64_t>(burst.second + kBurstWindow + 1, static_cast<int64_t>(changes_.size()));
+    for (int64_t second = from; second < until; ++second) {
+      changes += changes_[static_cast<size_t>(second)];
+    }
+    const size_t beyond = burst.packets - options_.packets_per_second_base;
+    packets_per_change_max_ =
+        std::max(packets_per_change_max_,
+                 static_cast<double>(beyond) / static_cast<double>(std::max<size_t>(changes, 1)));
+    if (beyond > options_.packets_per_second_factor * changes) {
+      violate("message-budget", burst.node, burst.packets, " datagrams within second ",
+              burst.second, ", with ", changes, " changes in the 20 s around it");
+    }
+    return true;
+  });
 }
 
 void Checker::check_timers(NodeIndex node) {

@@ -14,6 +14,9 @@ using membership::Status;
 
 namespace {
 
+/// Views that are compared in full, about.
+constexpr size_t kComparedMax = 200;
+
 bool present(Status status) {
   return status == Status::kAlive || status == Status::kSuspect || status == Status::kLeaving;
 }
@@ -47,7 +50,7 @@ std::string Checker::compare_views(NodeIndex a) const {
     const std::string wrong = it == shown.end() ? "unknown" : difference(it->second, self);
     if (!wrong.empty()) return name(a) + " has " + name(b) + " " + wrong;
   }
-  for (const auto& [id, owner] : owners_) {  // the order decides only which is named
+  for (const auto& [id, number] : numbers_) {  // the order decides only which is named
     NodeIndex subject = kNoNode;
     if (running_member(id, &subject)) continue;
     const auto it = shown.find(id);
@@ -75,10 +78,30 @@ std::string Checker::disagreement() const {
       return "event fingerprints of " + name(nodes.front()) + " and " + name(node) + " differ";
     }
   }
-  for (const NodeIndex node : nodes) {
+  for (const NodeIndex node : compared_nodes()) {
     if (std::string wrong = compare_views(node); !wrong.empty()) return wrong;
   }
   return {};
+}
+
+/// Equal fingerprints say that all hold the same; that they show it is seen at some.
+std::vector<NodeIndex> Checker::compared_nodes() const {
+  std::vector<NodeIndex> nodes = world_.usable_nodes();
+  const size_t stride = 1 + nodes.size() / kComparedMax;
+  size_t kept = 0;
+  for (size_t i = 0; i < nodes.size(); i += stride) nodes[kept++] = nodes[i];
+  nodes.resize(kept);
+  return nodes;
+}
+
+/// No two members that are up go by one name.
+void Checker::check_names(NodeIndex node) {
+  std::set<std::string, std::less<>> names;
+  for (const Member& member : world_.node(node).members()) {
+    if (present(member.status) && !names.insert(member.name).second) {
+      violate("name-unique", node, "shows two members as ", member.name);
+    }
+  }
 }
 
 Duration Checker::require_convergence(Duration bound) {
@@ -126,7 +149,9 @@ void Checker::check_quiescence() {
   }
   for (const auto& [id, event] : events_) check_event(id, event);
   for (const auto& [id, query] : queries_) check_query(id, query);
-  for (const NodeIndex node : world_.usable_nodes()) {
+  settle_bursts(true);
+  for (const NodeIndex node : compared_nodes()) {
+    check_names(node);
     for (const Member& member : world_.node(node).members()) {
       NodeIndex subject = kNoNode;
       if (running_member(member.id, &subject) || subject == kNoNode) continue;

@@ -30,9 +30,11 @@ struct Bench {
     member.status = status;
     return member;
   }
-  void say(NodeIndex at, MemberChange change, Member about) {
-    checker.action(at, MemberEvent{change, std::move(about)});
+  void say(NodeIndex at, MemberChange change, Member about,
+           const membership::FailureEvidence& evidence = {}) {
+    checker.action(at, MemberEvent{change, std::move(about), evidence});
   }
+  TimePoint local(NodeIndex node) const { return world.host(node).clock.to_local(world.now()); }
   /// The invariants broken so far, each once, in order.
   std::string broken() const {
     std::string text;
@@ -64,6 +66,80 @@ TEST_CASE("a false failure is seen") {
   bench.say(0, MemberChange::kFailed, bench.member(1, Status::kFailed));
   CHECK(bench.broken() == "accuracy");
   CHECK(bench.checker.false_failures() == 1);
+}
+
+TEST_CASE("a failure that nobody confirmed is seen") {
+  Bench bench(6);
+  for (NodeIndex node = 1; node < 6; ++node) bench.world.join(node, {0});
+  bench.world.run_for(1s);
+  const Member gone = bench.member(1);
+  bench.world.crash(1);
+  bench.say(0, MemberChange::kJoin, gone);
+  const unsigned confirmations = GENERATE(0U, 1U);
+  bench.say(0, MemberChange::kFailed, gone, {.suspected = {}, .confirmations = confirmations});
+  CHECK(bench.broken() == (confirmations > 0 ? "" : "failure-confirmed"));
+}
+
+TEST_CASE("a failure before the time to refute is over is seen") {
+  Bench bench;
+  const Member gone = bench.member(1);
+  bench.world.crash(1);
+  bench.say(0, MemberChange::kJoin, gone);
+  SECTION("silent") {
+    bench.say(0, MemberChange::kFailed, gone, {.suspected = bench.local(0) - 2999ms});
+    CHECK(bench.broken() == "failure-not-early");
+  }
+  SECTION("refused") {
+    bench.say(0, MemberChange::kFailed, gone,
+              {.suspected = bench.local(0) - 299ms, .refused = true});
+    CHECK(bench.broken() == "failure-not-early");
+  }
+  SECTION("in time") {
+    bench.say(0, MemberChange::kFailed, gone,
+              {.suspected = bench.local(0) - 300ms, .refused = true});
+    CHECK(bench.broken().empty());
+  }
+}
+
+TEST_CASE("who was gone comes back only with a higher incarnation") {
+  Bench bench;
+  Member gone = bench.member(1);
+  bench.world.crash(1);
+  bench.say(0, MemberChange::kJoin, gone);
+  gone.status = Status::kFailed;
+  bench.say(0, MemberChange::kFailed, gone);
+  if (GENERATE(true, false)) bench.say(0, MemberChange::kReap, gone);
+  CHECK(bench.broken().empty());
+  gone.status = Status::kAlive;
+  bench.say(0, MemberChange::kJoin, gone);
+  CHECK(bench.broken().starts_with("no-resurrection"));
+}
+
+TEST_CASE("a suspicion without end is seen") {
+  Bench bench;
+  bench.say(0, MemberChange::kJoin, bench.member(1, Status::kSuspect));
+  bench.world.run_for(40s);
+  bench.say(0, MemberChange::kUpdate, bench.member(1, Status::kSuspect));
+  CHECK(bench.broken().empty());
+  bench.world.run_for(10s);
+  bench.say(0, MemberChange::kUpdate, bench.member(1, Status::kSuspect));
+  CHECK(bench.broken() == "suspicion-ends");
+}
+
+TEST_CASE("a core that is not what it should be is seen") {
+  struct Bad {
+    const char* name;
+    const char* invariant;
+  };
+  const Bad bad =
+      GENERATE(Bad{"inconsistent", "indices-consistent"}, Bad{"hoarder", "memory-bounds"},
+               Bad{"refuter", "refutation-once"}, Bad{"twin", "name-unique"});
+  Bench bench;
+  CHECK(bench.broken().empty());
+  bench.world.add_node(bad.name);
+  bench.world.run_for(20s);
+  bench.checker.check_quiescence();
+  CHECK(bench.broken().find(bad.invariant) != std::string::npos);
 }
 
 TEST_CASE("who was disturbed may be taken for failed for a while") {
@@ -275,6 +351,9 @@ TEST_CASE("packets that are too large or too many are seen") {
                        membership::SendDatagram{to, std::string(membership::kMaxPacket + 1, 'x')});
   CHECK(bench.broken() == "packet-size");
   for (int i = 0; i < 3000; ++i) bench.checker.action(0, membership::SendDatagram{to, "x"});
+  bench.world.run_for(1s);
+  bench.checker.action(0, membership::SendDatagram{to, "x"});
+  bench.world.run_for(20s);
   CHECK(bench.broken() == "packet-size message-budget");
   bench.checker.action(
       0, membership::SendStream{1, std::string(membership::kMaxStreamMessage + 1, 'x')});

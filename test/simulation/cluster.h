@@ -18,6 +18,7 @@ namespace starling::simulation {
 class MemberWatch : public Observer {
  public:
   explicit MemberWatch(World& world) : world_(world) { world_.add_observer(this); }
+  [[nodiscard]] unsigned interests() const override { return 0; }
 
   void action(NodeIndex node, const membership::Action& action) override {
     const auto* event = std::get_if<membership::MemberEvent>(&action);
@@ -61,6 +62,7 @@ class MemberWatch : public Observer {
 class EventWatch : public Observer {
  public:
   explicit EventWatch(World& world) : world_(world) { world_.add_observer(this); }
+  [[nodiscard]] unsigned interests() const override { return 0; }
   void action(NodeIndex node, const membership::Action& action) override {
     const auto* event = std::get_if<membership::UserEventArrived>(&action);
     if (event == nullptr) return;

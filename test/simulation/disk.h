@@ -49,6 +49,11 @@ class Disk {
   [[nodiscard]] size_t events() const { return events_.size(); }
   [[nodiscard]] size_t progress() const { return progress_.size(); }
   [[nodiscard]] size_t members() const { return members_.size(); }
+  /// Members to find the cluster through again, in no particular order.
+  template <typename Visit>
+  void visit_members(const Visit& visit) const {
+    members_.visit_all([&](uint32_t number) { visit(written_->at(number)); });
+  }
 
  private:
   void apply_member(const membership::MemberEvent& event);

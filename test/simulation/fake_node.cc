@@ -4,6 +4,7 @@
 // world_test: the world's own mechanics are tested without the real protocol's behaviour. Joining
 // says "hello" over a stream and hears "welcome"; an event goes to everybody known in one
 // datagram; a "tick" goes to all every 100 ms and is counted as a probe, a refusal as a failed one.
+// Some names make it misbehave, for the checker: "inconsistent", "hoarder", "refuter", "twin".
 #include <algorithm>
 
 #include "membership/node.h"
@@ -49,6 +50,7 @@ Node::Node(const Options& options, Identity identity, Random /*random*/, TimePoi
            Restored restored, std::shared_ptr<DescriptionPool> /*descriptions*/)
     : parts_(std::make_unique<Parts>(options, std::move(identity))) {
   parts_->tick = now + kTick;
+  if (parts_->identity.name == "refuter") parts_->statistics.refutations = 1;
   parts_->clocks = {restored.member_ltime, restored.event_ltime, restored.query_ltime};
   parts_->statistics.events_accepted = restored.events.size();
   for (const auto& member : restored.members) parts_->know(member.address);
@@ -159,7 +161,24 @@ Member Node::self() const {
           .incarnation = Incarnation::at(parts_->identity.epoch, 0)};
 }
 std::vector<Member> Node::members() const {
+  if (parts_->identity.name == "twin") return {self(), self()};
   return {self()};
+}
+std::optional<Member> Node::member(std::string_view name) const {
+  if (name != parts_->identity.name) return std::nullopt;
+  return self();
+}
+Sizes Node::sizes() const {
+  Sizes sizes;
+  sizes.members = 1;
+  sizes.events = parts_->identity.name == "hoarder" ? SIZE_MAX : 0;
+  return sizes;
+}
+bool Node::consistent() const {
+  return parts_->identity.name != "inconsistent";
+}
+unsigned Node::local_health() const {
+  return 0;
 }
 void Node::visit_members(const std::function<void(const MemberState&)>& /*visit*/) const {}
 size_t Node::up_count() const {

@@ -11,7 +11,7 @@
 
 namespace starling::simulation {
 
-class NodeProcess final : public Process {
+class NodeProcess : public Process {
  public:
   NodeProcess(const membership::Options& options, const membership::Identity& identity,
               Random random, TimePoint now, membership::Restored restored,

@@ -41,9 +41,19 @@ enum class Fault : uint8_t {
 /// "paused", "links changed", ...
 [[nodiscard]] const char* fault_name(Fault kind);
 
+/// What costs time to be told of, since it happens with every packet.
+enum Interest : unsigned {
+  kSentDatagrams = 1,      ///< action() with SendDatagram
+  kReceivedDatagrams = 2,  ///< datagram_received()
+  kEverything = ~0U,
+};
+
 class Observer {
  public:
   virtual ~Observer() = default;
+
+  /// Of `Interest`; asked once, when the observer is added.
+  [[nodiscard]] virtual unsigned interests() const { return kEverything; }
 
   virtual void process_started(NodeIndex /*node*/, bool /*with_state*/) {}
   /// Before the process is destroyed.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <numeric>
+#include <unordered_map>
 
 namespace starling::simulation {
 
@@ -66,6 +68,7 @@ class Player {
     result_.queries = checker_.queries().size();
     result_.false_failures = checker_.false_failures();
     result_.packets_per_second_max = checker_.packets_per_second_max();
+    result_.packets_per_change_max = checker_.packets_per_change_max();
     result_.wall_seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return std::move(result_);
@@ -78,6 +81,7 @@ class Player {
   void boot();
   void play();
   void recover();
+  void reunite();
   void finale();
   void begin_step(const Step& step);
   void end_step(const Step& step);
@@ -330,7 +334,38 @@ void Player::recover() {
   for (const NodeIndex node : world_.usable_nodes()) {
     if (world_.host(node).joined == kNever) world_.join(node, seeds());
   }
+  reunite();
   result_.recovery = checker_.require_convergence(scenario_.liveness_bound);
+}
+
+/// Members of which none knows any of the others, alive or dead, never find each other: an operator
+/// must introduce them.
+void Player::reunite() {
+  const std::vector<NodeIndex> nodes = world_.usable_nodes();
+  std::unordered_map<membership::NodeId, NodeIndex> owners;
+  std::vector<NodeIndex> root(world_.size());
+  std::iota(root.begin(), root.end(), 0U);
+  const auto find = [&root](NodeIndex node) {
+    while (root[node] != node) node = root[node] = root[root[node]];
+    return node;
+  };
+  for (const NodeIndex node : nodes) owners[world_.host(node).id] = node;
+  for (const NodeIndex node : nodes) {
+    const auto knows = [&](const membership::NodeId& id) {
+      const auto other = owners.find(id);
+      if (other != owners.end()) root[find(other->second)] = find(node);
+    };
+    world_.node(node).visit_members([&](const membership::MemberState& member) {
+      if (member.status != membership::Status::kLeft) knows(member.id);
+    });
+    world_.host(node).disk.visit_members(
+        [&](const WrittenMembers::KnownMember& member) { knows(member.id); });
+  }
+  for (const NodeIndex node : nodes) {
+    if (find(node) == find(nodes.front())) continue;
+    world_.join(node, {nodes.front()});
+    root[find(node)] = find(nodes.front());
+  }
 }
 
 /// The calm cluster must still do its work: one event, one query.

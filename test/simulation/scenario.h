@@ -44,6 +44,7 @@ struct ScenarioResult {
   size_t queries = 0;
   size_t false_failures = 0;
   size_t packets_per_second_max = 0;
+  double packets_per_change_max = 0;  ///< beyond the base, see CheckerOptions
 
   [[nodiscard]] bool ok() const { return violations.empty(); }
   [[nodiscard]] std::string report() const;

@@ -19,17 +19,17 @@ void run_seeds(uint64_t first, uint64_t last) {
   }
 }
 
-TEST_CASE("swarm seeds 1 to 50") {
-  run_seeds(1, 50);
+TEST_CASE("swarm seeds 1001 to 1050") {
+  run_seeds(1001, 1050);
 }
-TEST_CASE("swarm seeds 51 to 100") {
-  run_seeds(51, 100);
+TEST_CASE("swarm seeds 1051 to 1100") {
+  run_seeds(1051, 1100);
 }
-TEST_CASE("swarm seeds 101 to 150") {
-  run_seeds(101, 150);
+TEST_CASE("swarm seeds 1101 to 1150") {
+  run_seeds(1101, 1150);
 }
-TEST_CASE("swarm seeds 151 to 200") {
-  run_seeds(151, 200);
+TEST_CASE("swarm seeds 1151 to 1200") {
+  run_seeds(1151, 1200);
 }
 
 TEST_CASE("a scenario is drawn from its seed alone") {

@@ -19,6 +19,12 @@ World::World(const WorldOptions& options)
 
 World::~World() = default;
 
+void World::add_observer(Observer* observer) {
+  observers_.push_back(observer);
+  if ((observer->interests() & kSentDatagrams) != 0) sent_observers_.push_back(observer);
+  if ((observer->interests() & kReceivedDatagrams) != 0) received_observers_.push_back(observer);
+}
+
 // --- time ---
 
 bool World::Event::after(const Event& other) const {

@@ -144,7 +144,7 @@ class World : private StreamHost {
   World& operator=(const World&) = delete;
 
   /// Must outlive the world or be removed.
-  void add_observer(Observer* observer) { observers_.push_back(observer); }
+  void add_observer(Observer* observer);
   void set_query_handler(QueryHandler handler) { query_handler_ = std::move(handler); }
 
   // --- time ---
@@ -330,6 +330,8 @@ class World : private StreamHost {
   std::shared_ptr<WrittenMembers> written_ = std::make_shared<WrittenMembers>();
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<Observer*> observers_;
+  std::vector<Observer*> sent_observers_;      ///< of them, those that want every datagram sent ...
+  std::vector<Observer*> received_observers_;  ///< ... or received
   QueryHandler query_handler_;
 
   std::vector<Event> queue_;  ///< a heap

@@ -69,7 +69,7 @@ void World::refusal_arrives(NodeIndex node, const Address& peer) {
 void World::feed_datagram(Host& host, NodeIndex node, const Address& from, std::string_view bytes) {
   ++statistics_.datagrams_delivered;
   hash_.add(uint64_t{node} << 40 ^ static_cast<uint64_t>(now_.time_since_epoch().count()));
-  for (Observer* observer : observers_) observer->datagram_received(node, from, bytes);
+  for (Observer* observer : received_observers_) observer->datagram_received(node, from, bytes);
   host.process->receive_datagram(local(host), from, bytes);
 }
 

@@ -277,6 +277,11 @@ void World::settle(NodeIndex node) {
        actions = host.process->take_actions()) {
     bool done = false;
     for (membership::Action& action : actions) {
+      if (auto* datagram = std::get_if<membership::SendDatagram>(&action)) {
+        for (Observer* observer : sent_observers_) observer->action(node, action);
+        if (!host.blocked || may_send(host, action)) send_datagram(node, *datagram);
+        continue;
+      }
       hash_action(node, action);
       for (Observer* observer : observers_) observer->action(node, action);
       if (!host.disk_full) host.disk.apply(action);
