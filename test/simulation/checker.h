@@ -58,9 +58,10 @@ struct CheckerOptions {
   /// with "pairs" is not checked.
   bool pairs = true;
   /// Datagrams that one process may send in one second, whatever the size of the cluster:
-  /// base + factor * changes, where the changes are those of the 20 seconds around it.
+  /// base + factor * changes, where the changes are those of the 20 seconds around it and a failure
+  /// counts as the suspicion, its confirmations and the declaration that go round.
   size_t packets_per_second_base = 250;
-  size_t packets_per_second_factor = 40;
+  size_t packets_per_second_factor = 20;
   /// Suspicions of an undisturbed process end within this time, those of others, or across a
   /// partition, within more: who is alone waits for Options::isolated_after.
   Duration suspicion_bound = 45s;

@@ -206,7 +206,9 @@ void Checker::check_suspect(NodeIndex node, const MemberState& member, Seen& see
 void Checker::count_change(Owner& owner, size_t kind, Incarnation incarnation) {
   if (incarnation <= owner.announced[kind] && incarnation.value != 0) return;
   owner.announced[kind] = incarnation;
-  changed(1);
+  // Before a failure, the suspicion and each confirmation of it went round.
+  const unsigned confirmations = world_.options().node.suspicion_confirmations;
+  changed(kind == 1 ? 2 + confirmations : 1);
 }
 
 // --- what a process holds ---
