@@ -19,6 +19,7 @@ enum class PlantedBug : uint8_t {
   kSuspectWithoutTime,     ///< a suspect has failed as soon as it is suspected
   kRefuteWithoutRaising,   ///< a refutation repeats the incarnation that was accused
   kIgnoreAccusations,      ///< what is said about this node is not refuted
+  kBelieveOneWord,         ///< a suspicion that nobody has confirmed is enough
   kBelieveFailedAtOnce,    ///< "failed" heard from others needs no suspicion
   kObeyForceLeave,         ///< a running member that is said to have left believes it
   kAcceptOlderAlive,       ///< the incarnation of an alive record is not looked at
@@ -31,6 +32,7 @@ enum class PlantedBug : uint8_t {
   kForgetReapTimer,        ///< the reap timer runs on when a member comes back
   kForgetSuspicionTimer,   ///< a suspicion never ends
   kFingerprintNotToggled,  ///< the old version stays in the fingerprint
+  kNameClaimedTwice,       ///< whom a name belongs to is not settled
   kNeverProbeAgain,        ///< the probe timer is not armed again
   kPingOnAck,              ///< an acknowledgement is answered with a ping
 
@@ -40,6 +42,7 @@ enum class PlantedBug : uint8_t {
   kLeaveTimerArmed,         ///< a timer that has fired is left in the past
   kForgetDedupe,            ///< an event that is had is delivered again
   kForgetToSaveProgress,    ///< after a restart, events are news again
+  kKeepForEver,             ///< events are kept beyond their limits
   kReportIdBeforeCounting,  ///< the sender is told the id of the event before
   kReportIdWithoutEpoch,    ///< the sender is told an id without the boot epoch
   kSwapStrings,             ///< name and payload of an event in the wrong order

@@ -261,6 +261,7 @@ void EventLog::keep(const MessageId& id, std::string payload) {
   if (!added) return;
   kept_bytes_ += bytes;
   kept_order_.push_back(id);
+  if (planted(PlantedBug::kKeepForEver)) return;
   while (!kept_order_.empty() && (kept_.size() > context_.options.event_retention_count ||
                                   kept_bytes_ > context_.options.event_retention_bytes)) {
     forget_oldest();

@@ -172,8 +172,7 @@ Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& 
   return Verdict::kFresh;
 }
 
-Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeId& id,
-                                  Heard how) {
+Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeId& id, Heard how) {
   const bool declared = record.status() == proto::MEMBER_FAILED;
   Entry* entry = table_.find(id);
   if (entry == nullptr) {
@@ -352,7 +351,7 @@ void Members::last_words(const NodeId& id) {
 }
 
 bool Members::may_fail(const Suspicion& suspicion) const {
-  if (suspicion.self_refused) return true;
+  if (suspicion.self_refused || planted(PlantedBug::kBelieveOneWord)) return true;
   const bool small = up_count() < kConfirmFrom;
   const Guards& guards = context_.options.guards;
   const Duration silence = guards.deaf ? context_.now - last_heard_ : Duration(0);
@@ -518,7 +517,7 @@ void Members::set_tags(std::string packed) {
 // --- names -------------------------------------------------------------------------------------
 
 void Members::settle_name(const std::string& name) {
-  if (name.empty()) return;
+  if (name.empty() || planted(PlantedBug::kNameClaimedTwice)) return;
   // The holder: up before gone, then the later boot, then the id. All members agree on it without
   // a word, and a replaced host takes its name over at once.
   struct Claim {

@@ -43,6 +43,8 @@ const char* planted_bug_name(PlantedBug bug) {
       return "refute-without-raising";
     case PlantedBug::kIgnoreAccusations:
       return "ignore-accusations";
+    case PlantedBug::kBelieveOneWord:
+      return "believe-one-word";
     case PlantedBug::kBelieveFailedAtOnce:
       return "believe-failed-at-once";
     case PlantedBug::kObeyForceLeave:
@@ -67,6 +69,8 @@ const char* planted_bug_name(PlantedBug bug) {
       return "forget-suspicion-timer";
     case PlantedBug::kFingerprintNotToggled:
       return "fingerprint-not-toggled";
+    case PlantedBug::kNameClaimedTwice:
+      return "name-claimed-twice";
     case PlantedBug::kNeverProbeAgain:
       return "never-probe-again";
     case PlantedBug::kPingOnAck:
@@ -81,6 +85,8 @@ const char* planted_bug_name(PlantedBug bug) {
       return "forget-dedupe";
     case PlantedBug::kForgetToSaveProgress:
       return "forget-to-save-progress";
+    case PlantedBug::kKeepForEver:
+      return "keep-for-ever";
     case PlantedBug::kReportIdBeforeCounting:
       return "report-id-before-counting";
     case PlantedBug::kReportIdWithoutEpoch:

@@ -143,7 +143,7 @@ Violations refuted_together() {
 Violations silent_crash() {
   Stage stage(8);
   stage.world.crash(3, StopKind::kHostDown);
-  stage.world.run_for(30s);
+  stage.world.run_for(60s);
   return stage.end(10s);
 }
 
@@ -178,6 +178,46 @@ Violations back_for_good() {
   return stage.end(10s);
 }
 
+/// A member that hears nobody suspects everybody.
+Violations deaf() {
+  Stage stage(8);
+  stage.world.change_links([](Network& network) { network.set_ingress_loss(5, 1.0); });
+  stage.world.run_for(60s);
+  stage.world.change_links([](Network& network) { network.set_ingress_loss(5, 0); });
+  return stage.end(60s);
+}
+
+/// A member leaves while packets that show it alive are still under way.
+Violations left_under_way() {
+  Stage stage(8);
+  stage.world.change_links([](Network& network) {
+    network.model().reordering = 0.3;
+    network.model().reorder_delay = 3s;
+  });
+  (void)stage.world.set_tags(3, {{"round", "last"}});
+  stage.world.run_for(20ms);
+  stage.world.leave(3);
+  stage.world.run_for(1s);
+  set_noise(stage.world, 0, 0, 0);
+  stage.world.run_for(5s);
+  return stage.end(30s);
+}
+
+Violations twins() {
+  Stage stage(5);
+  const NodeIndex twin = stage.world.add_node("node-3");
+  stage.world.join(twin, {0});
+  stage.world.run_for(20s);
+  stage.checker.check_quiescence();
+  return stage.checker.violations();
+}
+
+Violations long_rest() {
+  Stage stage(4);
+  stage.world.run_for(90s);
+  return stage.end(10s);
+}
+
 Violations at_rest() {
   Stage stage(8);
   stage.world.run_for(5s);
@@ -209,6 +249,15 @@ Violations events_and_restarts() {
     stage.world.restart(3);
     stage.world.run_for(5s);
   }
+  return stage.end(20s);
+}
+
+Violations more_events_than_kept() {
+  WorldOptions options;
+  options.node.event_retention_count = 5;
+  Stage stage(4, options);
+  for (int i = 0; i < 10; ++i) (void)stage.world.send_event(1, "name", "payload");
+  stage.world.run_for(6s);
   return stage.end(20s);
 }
 
@@ -313,6 +362,15 @@ const std::vector<Case>& cases() {
       {PlantedBug::kRefuteWithoutRaising, "accuracy", short_pauses},
       {PlantedBug::kIgnoreAccusations, "accuracy", short_pauses},
       {PlantedBug::kBelieveFailedAtOnce, "accuracy", halves},
+      {PlantedBug::kBelieveOneWord, "failure-confirmed", deaf},
+      {PlantedBug::kSuspectWithoutTime, "failure-not-early", silent_crash},
+      {PlantedBug::kRefuteWithoutRaising, "refutation-once", short_pauses},
+      {PlantedBug::kForgetSuspicionTimer, "suspicion-ends", silent_crash},
+      {PlantedBug::kNeverProbeAgain, "probe-coverage", long_rest},
+      {PlantedBug::kNameClaimedTwice, "name-unique", twins},
+      {PlantedBug::kAcceptOlderAlive, "no-resurrection", left_under_way},
+      {PlantedBug::kFingerprintNotToggled, "indices-consistent", many_tags},
+      {PlantedBug::kKeepForEver, "memory-bounds", more_events_than_kept},
       {PlantedBug::kObeyForceLeave, "self-alive", left_by_others},
       {PlantedBug::kAcceptOlderAlive, "incarnation-monotone", many_tags},
       {PlantedBug::kAliveBeatsFailed, "incarnation-monotone", told_of_the_dead},
