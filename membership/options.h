@@ -63,8 +63,9 @@ struct Options {
   Duration suspicion_refused = 300ms;
   /// No packet from anyone for this long: nobody is declared failed. > 0.
   Duration deaf_after = 1500ms;
-  /// Fully isolated for this long: unconfirmed suspicions may fail after all. > 0.
-  Duration isolated_after = 120s;
+  /// Nothing heard from anybody for this long: unconfirmed suspicions may fail after all. Long,
+  /// because it is more likely that this host has lost its network than that all others died. > 0.
+  Duration isolated_after = 10min;
 
   Guards guards;
 

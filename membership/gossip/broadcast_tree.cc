@@ -14,6 +14,7 @@ namespace {
 
 constexpr unsigned kTries = 5;
 constexpr unsigned kTriesSameChild = 2;
+constexpr int kHopTimeGain = 8;
 constexpr size_t kCoveredRanges = 4;      // per record
 constexpr size_t kCoveredRecords = 8192;  // remembered at once
 constexpr Duration kCoveredFor = std::chrono::seconds(10);
@@ -157,7 +158,7 @@ void BroadcastTree::spread(const SharedRecords& records, uint64_t fingerprint, c
 void BroadcastTree::send_hop(Entry& child, const SharedRecords& records, uint64_t fingerprint,
                              const Range& range, const NodeId& origin) {
   const uint32_t id = next_hop_++;
-  Hop hop{records, fingerprint, child.id(), origin, range, first_timeout(child), 1};
+  Hop hop{records, fingerprint, child.id(), origin, range, first_timeout(child), 1, context_.now};
   transmit(id, hop, child);
   if (hops_.size() >= kMaxPendingHops) {
     ++context_.statistics.dropped_hops;
@@ -171,7 +172,8 @@ Duration BroadcastTree::first_timeout(const Entry& child) {
   const Options& options = context_.options;
   const Duration guess =
       child.measured() ? 2 * child.srtt() + 4 * child.rttvar() : 4 * options.hop_timeout_min;
-  const Duration timeout = std::clamp(guess, options.hop_timeout_min, options.hop_timeout_max);
+  const Duration timeout =
+      std::clamp(std::max(guess, 2 * hop_time_), options.hop_timeout_min, options.hop_timeout_max);
   return timeout + Duration(static_cast<Duration::rep>(
                        context_.random.below(static_cast<size_t>(timeout.count() / 4) + 1)));
 }
@@ -187,6 +189,10 @@ void BroadcastTree::transmit(uint32_t id, const Hop& hop, const Entry& child) {
 }
 
 void BroadcastTree::acknowledged(uint32_t hop) {
+  if (const auto found = hops_.find(hop); found != hops_.end()) {
+    const Duration took = context_.now - found->second.sent;
+    hop_time_ = took < hop_time_ ? took : hop_time_ + (took - hop_time_) / kHopTimeGain;
+  }
   hops_.erase(hop);
   due_.erase(hop);
 }

@@ -75,6 +75,7 @@ class BroadcastTree {
     Range range;
     Duration timeout;
     unsigned tries;
+    TimePoint sent;  // for the first time
   };
 
   void gather(const proto::Record& record, Duration delay);
@@ -95,6 +96,9 @@ class BroadcastTree {
   Outbox& outbox_;
   uint32_t next_hop_ = 1;
   std::unordered_map<uint32_t, Hop> hops_;
+  // How long acknowledgements take at present: follows the quickest at once and slower ones slowly,
+  // since those may be answers to a repetition.
+  Duration hop_time_{0};
   Deadlines<uint32_t> due_;
   // Ranges that this node has covered lately, by record.
   std::unordered_map<uint64_t, std::vector<Range>> covered_;

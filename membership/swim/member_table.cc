@@ -10,6 +10,8 @@ namespace starling::membership {
 
 namespace {
 
+constexpr size_t kFewNewcomers = 32;
+
 bool counts_as_up(Status status) {
   return status == Status::kAlive || status == Status::kSuspect;
 }
@@ -199,9 +201,18 @@ void MemberTable::sort_ring() const {
   const auto before = [this](uint32_t a, uint32_t b) { return ring_before(a, b); };
   const auto middle = ring_.begin() + static_cast<std::ptrdiff_t>(sorted_);
   std::sort(middle, ring_.end(), before);
-  std::vector<uint32_t> merged(ring_.size());
-  std::merge(ring_.begin(), middle, middle, ring_.end(), merged.begin(), before);
-  ring_ = std::move(merged);
+  const std::vector<uint32_t> added(middle, ring_.end());
+  if (added.size() * kFewNewcomers < sorted_) {
+    // Few among many: finding each place looks at far fewer entries than a merge.
+    ring_.resize(sorted_);
+    for (const uint32_t slot : added) {
+      ring_.insert(std::upper_bound(ring_.begin(), ring_.end(), slot, before), slot);
+    }
+  } else {
+    std::vector<uint32_t> merged(ring_.size());
+    std::merge(ring_.begin(), middle, middle, ring_.end(), merged.begin(), before);
+    ring_ = std::move(merged);
+  }
   sorted_ = ring_.size();
 }
 

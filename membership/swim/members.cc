@@ -13,6 +13,8 @@ namespace {
 
 // So many that are no accusers tell a suspect that its time is running out, on average.
 constexpr double kTellers = 4;
+// Those that did not accuse a suspect declare it within this many round-trip bounds of each other.
+constexpr double kBystanderSpread = 5;
 // The tree carries who joined, left or changed; what it missed rides along a little.
 constexpr unsigned kCalmTransmissions = 2;
 
@@ -322,12 +324,7 @@ void Members::recovered(const NodeId& id) {
 
 void Members::arm(const NodeId& id, const Suspicion& suspicion) {
   TimePoint due = suspicion.deadline(context_.options, up_count());
-  if (!suspicion.declared && !suspicion.accusers.contains(context_.identity.id)) {
-    // The accusers declare it; the others only if nothing is heard of them.
-    due += context_.options.round_trip_max;
-    due += Duration(static_cast<Duration::rep>(
-        context_.random.below(static_cast<size_t>(context_.options.round_trip_max.count()))));
-  }
+  if (!suspicion.declared) due += turn(id, suspicion);
   if (planted(PlantedBug::kSuspectWithoutTime)) due = context_.now;
   if (planted(PlantedBug::kForgetSuspicionTimer)) return;
   suspicion_due_.set(id, std::max(due, context_.now));
@@ -338,6 +335,23 @@ void Members::arm(const NodeId& id, const Suspicion& suspicion) {
   } else {
     last_words_due_.erase(id);
   }
+}
+
+Duration Members::turn(const NodeId& id, const Suspicion& suspicion) {
+  // One accuser declares it and tells everybody. The next ones follow if nothing is heard of the
+  // first, in an order that is another one for each suspect; those that only heard of the suspicion
+  // come last.
+  const uint64_t salt = id.hash();
+  const uint64_t own = mix64(context_.identity.id.hash() ^ salt);
+  const auto before =
+      std::count_if(suspicion.accusers.begin(), suspicion.accusers.end(),
+                    [&](const NodeId& accuser) { return mix64(accuser.hash() ^ salt) < own; });
+  const Duration step = context_.options.round_trip_max;
+  if (suspicion.accusers.contains(context_.identity.id)) return before * step;
+  const auto all = static_cast<Duration::rep>(suspicion.accusers.size());
+  return all * step +
+         Duration(static_cast<Duration::rep>(context_.random.unit() * kBystanderSpread *
+                                             static_cast<double>(step.count())));
 }
 
 void Members::last_words(const NodeId& id) {
@@ -407,6 +421,7 @@ void Members::fail(Entry& entry) {
     return;
   }
   const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id()));
+  const bool accuser = suspicions_.at(entry.id()).accusers.contains(context_.identity.id);
   suspicions_.at(entry.id()).declared = true;
   ++context_.statistics.failures;
   entry.ltime = context_.member_clock.tick();
@@ -421,7 +436,11 @@ void Members::fail(Entry& entry) {
   settle_name(entry.name());
   announce(MemberChange::kFailed, entry, evidence);
   piggyback_.add(entry.id(), transmissions());
-  if (!was_declared) tree_.publish(encode(record), context_.identity.id);
+  // The others know what we know: an accuser saves them their wait, more voices would add nothing.
+  // Isolated, there is nobody to tell.
+  if (accuser && !was_declared && !evidence.isolated) {
+    tree_.publish(encode(record), context_.identity.id);
+  }
 }
 
 void Members::clear_suspicion(Entry& entry) {

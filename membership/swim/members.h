@@ -113,6 +113,8 @@ class Members {
   bool add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation);
   void arm(const NodeId& id, const Suspicion& suspicion);
   void suspicion_due(const NodeId& id);
+  /// How long after its due time this node declares a suspect failed: in turn with the others.
+  [[nodiscard]] Duration turn(const NodeId& id, const Suspicion& suspicion);
   /// Shortly before a suspect fails: lets it hear of it once more.
   void last_words(const NodeId& id);
   /// Whether the evidence at hand is enough to declare a suspect failed.

@@ -65,7 +65,7 @@ struct CheckerOptions {
   /// Suspicions of an undisturbed process end within this time, those of others, or across a
   /// partition, within more: who is alone waits for Options::isolated_after.
   Duration suspicion_bound = 45s;
-  Duration suspicion_bound_disturbed = 200s;
+  Duration suspicion_bound_disturbed = 680s;
   /// Looking at all that a process holds takes time: done every so often per member that there is.
   Duration look_interval_per_member = 20ms;
   /// And at its indices every so many times.
