@@ -195,7 +195,9 @@ void Node::Parts::check_leave() {
 // --- datagrams ---------------------------------------------------------------------------------
 
 void Node::Parts::receive(const Address& from, const NodeId& sender, const proto::Packet& packet) {
-  members.heard_from_someone();
+  if (members.heard_from(sender)) {
+    if (auto record = members.encode(sender)) outbox.record(from, std::move(*record));
+  }
   receive_probe(from, sender, packet);
   for (const proto::Record& record : packet.records()) {
     NodeId origin;
@@ -302,7 +304,7 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
     if (message.has_sync_request()) stream->use = StreamUse::kSync;
     if (message.has_direct()) stream->use = StreamUse::kMessage;
   }
-  members.heard_from_someone();
+  members.heard_from(NodeId::from_wire(message.sender()).value_or(NodeId()));
   switch (stream->use) {
     case StreamUse::kProbe:
       if (message.has_ack()) prober.stream_ack(message.ack());

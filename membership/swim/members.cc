@@ -279,6 +279,7 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
   const size_t enough = context_.options.suspicion_confirmations + 1;
   for (const NodeId& accuser : accusation.accusers) {
+    suspicion.own = suspicion.own || accuser == context_.identity.id;
     if (suspicion.accusers.size() >= enough) break;
     if (suspicion.accusers.insert(accuser).second) news = true;
   }
@@ -347,7 +348,7 @@ Duration Members::turn(const NodeId& id, const Suspicion& suspicion) {
       std::count_if(suspicion.accusers.begin(), suspicion.accusers.end(),
                     [&](const NodeId& accuser) { return mix64(accuser.hash() ^ salt) < own; });
   const Duration step = context_.options.round_trip_max;
-  if (suspicion.accusers.contains(context_.identity.id)) return before * step;
+  if (suspicion.own) return before * step;
   const auto all = static_cast<Duration::rep>(suspicion.accusers.size());
   return all * step +
          Duration(static_cast<Duration::rep>(context_.random.unit() * kBystanderSpread *
@@ -358,8 +359,7 @@ void Members::last_words(const NodeId& id) {
   const auto found = suspicions_.find(id);
   if (found == suspicions_.end() || !tell_accused) return;
   // Its accusers do it, and a few of the others in case these cannot.
-  const bool accuser = found->second.accusers.contains(context_.identity.id);
-  if (accuser || context_.random.chance(kTellers / static_cast<double>(up_count()))) {
+  if (found->second.own || context_.random.chance(kTellers / static_cast<double>(up_count()))) {
     tell_accused(id);
   }
 }
@@ -374,14 +374,35 @@ bool Members::may_fail(const Suspicion& suspicion) const {
   }
   if (small || !guards.confirmation) return true;
   // Declared elsewhere, on evidence that we were not shown: we want our own.
-  return suspicion.confirmations() >= 1 ||
-         (suspicion.declared && suspicion.accusers.contains(context_.identity.id));
+  return suspicion.confirmations() >= 1 || (suspicion.declared && suspicion.own);
+}
+
+bool Members::spoke_lately(const Suspicion& suspicion) const {
+  // Its refutation may have been lost. But one that speaks and never hears must not stay for ever.
+  const Options& options = context_.options;
+  return suspicion.heard != kNever && context_.now - suspicion.heard < 2 * options.probe_interval &&
+         context_.now < suspicion.start + 2 * options.suspicion_min;
+}
+
+bool Members::bystander(const Suspicion& suspicion) const {
+  return !suspicion.own && !suspicion.declared && up_count() >= kConfirmFrom;
 }
 
 void Members::suspicion_due(const NodeId& id) {
   Entry* entry = table_.find(id);
   const auto found = suspicions_.find(id);
   if (entry == nullptr || found == suspicions_.end()) return;
+  if (spoke_lately(found->second)) {
+    if (tell_accused) tell_accused(id);
+    suspicion_due_.set(id, context_.now + context_.options.probe_interval);
+    return;
+  }
+  if (bystander(found->second) && context_.options.guards.confirmation) {
+    // Its accusers have not declared it: they are gone, or it is back. We look for ourselves.
+    if (probe_soon) probe_soon(id);
+    suspicion_due_.set(id, context_.now + 2 * context_.options.probe_interval * health_.factor());
+    return;
+  }
   if (may_fail(found->second)) {
     fail(*entry);
     return;
@@ -421,7 +442,7 @@ void Members::fail(Entry& entry) {
     return;
   }
   const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id()));
-  const bool accuser = suspicions_.at(entry.id()).accusers.contains(context_.identity.id);
+  const bool accuser = suspicions_.at(entry.id()).own;
   suspicions_.at(entry.id()).declared = true;
   ++context_.statistics.failures;
   entry.ltime = context_.member_clock.tick();
@@ -449,12 +470,20 @@ void Members::clear_suspicion(Entry& entry) {
   last_words_due_.erase(entry.id());
 }
 
-void Members::heard_from_someone() {
+bool Members::heard_from(const NodeId& sender) {
   const Duration silence = context_.now - last_heard_;
   last_heard_ = context_.now;
-  if (silence <= context_.options.deaf_after || suspicions_.empty()) return;
-  if (!context_.options.guards.deaf) return;
-  forgive(silence);
+  if (suspicions_.empty()) return false;
+  if (silence > context_.options.deaf_after && context_.options.guards.deaf) forgive(silence);
+  const auto found = suspicions_.find(sender);
+  if (found == suspicions_.end() || !context_.options.guards.buddy) return false;
+  Suspicion& suspicion = found->second;
+  suspicion.heard = context_.now;
+  const bool just_told =
+      suspicion.told != kNever && context_.now - suspicion.told < context_.options.round_trip_max;
+  if (just_told) return false;
+  suspicion.told = context_.now;
+  return true;
 }
 
 void Members::forgive(Duration stalled) {

@@ -62,8 +62,9 @@ class Members {
   Verdict apply(const proto::Record& record, Heard how);
 
   void accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation);
-  /// A packet from another member has arrived: we are not deaf.
-  void heard_from_someone();
+  /// A packet from another member has arrived: we are not deaf. True when the sender is suspected
+  /// and should be told so now.
+  bool heard_from(const NodeId& sender);
   /// Time in which this node did not run does not count against others.
   void forgive(Duration stalled);
 
@@ -113,6 +114,10 @@ class Members {
   bool add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation);
   void arm(const NodeId& id, const Suspicion& suspicion);
   void suspicion_due(const NodeId& id);
+  /// The suspect itself was heard a moment ago, and is given more time to refute.
+  [[nodiscard]] bool spoke_lately(const Suspicion& suspicion) const;
+  /// Has only heard of the suspicion, and of no declaration.
+  [[nodiscard]] bool bystander(const Suspicion& suspicion) const;
   /// How long after its due time this node declares a suspect failed: in turn with the others.
   [[nodiscard]] Duration turn(const NodeId& id, const Suspicion& suspicion);
   /// Shortly before a suspect fails: lets it hear of it once more.

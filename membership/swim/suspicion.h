@@ -25,7 +25,10 @@ struct Suspicion {
   bool refused = false;       ///< two hosts saw its host refuse the port
   bool self_refused = false;  ///< our own ping and stream were both refused
   bool declared = false;      ///< somebody has declared it failed
+  bool own = false;           ///< we found it unreachable, whether that was news or not
   TimePoint not_before;       ///< it is given until then in any case
+  TimePoint heard = kNever;   ///< when it last spoke to us itself
+  TimePoint told = kNever;    ///< when we last answered that with what is said about it
 
   [[nodiscard]] size_t confirmations() const { return accusers.empty() ? 0 : accusers.size() - 1; }
   /// Confirmations that bring the timeout down to its minimum among `up` members (this one and the

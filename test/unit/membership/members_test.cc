@@ -58,7 +58,7 @@ TEST_CASE("SWIM precedence: incarnation first then status") {
   CAPTURE(static_cast<int>(row.status), row.counter);
   Parts parts;
   fill(parts, 9);
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.members.apply(member_record(3, at(row.counter), row.status), Heard::kSynced);
   CHECK(status_of(parts, 3) == row.expected);
 }
@@ -68,7 +68,7 @@ TEST_CASE("a failed member comes back only with a higher incarnation") {
   fill(parts, 9);
   parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), Heard::kSynced);
   for (int i = 0; i < 50; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   REQUIRE(status_of(parts, 3) == Status::kFailed);
@@ -87,7 +87,7 @@ TEST_CASE("failed heard from others leaves the member its time to refute") {
   fill(parts, 9);
   parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {1, 2, 4, 5}), Heard::kSynced);
   for (int i = 0; i < 29; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   CHECK(status_of(parts, 3) == Status::kSuspect);
@@ -104,7 +104,7 @@ TEST_CASE("an unconfirmed suspicion never becomes a failure") {
   parts.members.probe_soon = [&](const NodeId& id) { asked.push_back(id); };
   parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
   for (int i = 0; i < 600; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   CHECK(status_of(parts, 3) == Status::kSuspect);
@@ -112,7 +112,7 @@ TEST_CASE("an unconfirmed suspicion never becomes a failure") {
   parts.members.accuse(node_id(3), at(5),
                        {{node_id(4), node_id(5), node_id(6)}, false, false, false});
   for (int i = 0; i < 50; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   CHECK(status_of(parts, 3) == Status::kFailed);
@@ -121,13 +121,13 @@ TEST_CASE("an unconfirmed suspicion never becomes a failure") {
 TEST_CASE("a node that hears nobody declares nobody failed") {
   Parts parts;
   fill(parts, 9);
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.members.accuse(node_id(3), at(5),
                        {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
   parts.run_for(60s);
   CHECK(status_of(parts, 3) == Status::kSuspect);
   // The silence is not held against the suspect when packets come again.
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.run_for(2900ms);
   CHECK(status_of(parts, 3) == Status::kSuspect);
 }
@@ -195,7 +195,7 @@ TEST_CASE("force-leave turns failed into left and an alive member refutes") {
   Parts parts;
   fill(parts, 3);
   parts.members.accuse(node_id(1), at(5), {{node_id(0), node_id(2)}, true, false, false});
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.run_for(1s);
   REQUIRE(status_of(parts, 1) == Status::kFailed);
   CHECK(parts.members.force_leave("node1", false).has_value());
@@ -256,15 +256,15 @@ TEST_CASE("an accuser tells the suspect once more before it declares it failed")
   fill(parts, 9);
   std::vector<NodeId> told;
   parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.members.accuse(node_id(3), at(5),
                        {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
   for (int i = 0; i < 24; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   CHECK(told.empty());
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.run_for(200ms);
   CHECK(told == std::vector<NodeId>{node_id(3)});
   CHECK(status_of(parts, 3) == Status::kSuspect);
@@ -277,7 +277,7 @@ TEST_CASE("an old suspicion does not become a failure by hearsay without a word 
   parts.members.tell_accused = [&](const NodeId& id) { told.push_back(id); };
   parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {1, 2}), Heard::kSynced);
   for (int i = 0; i < 40; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), Heard::kSynced);
@@ -335,13 +335,13 @@ TEST_CASE("failed without the evidence is probed before it is believed") {
   parts.members.probe_soon = [&](const NodeId& id) { asked.push_back(id); };
   parts.members.apply(accusation(3, at(5), proto::MEMBER_FAILED, {}), Heard::kSynced);
   for (int i = 0; i < 100; ++i) {
-    parts.members.heard_from_someone();
+    parts.members.heard_from(node_id(1));
     parts.run_for(100ms);
   }
   CHECK(status_of(parts, 3) == Status::kSuspect);
   CHECK(asked.size() > 3);
   parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
-  parts.members.heard_from_someone();
+  parts.members.heard_from(node_id(1));
   parts.run_for(100ms);
   CHECK(status_of(parts, 3) == Status::kFailed);
 }

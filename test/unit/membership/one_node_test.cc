@@ -48,19 +48,43 @@ struct Bench {
     packet.mutable_ping()->set_target(std::string(node_id(0).wire()));
     node.receive_datagram(now, address_of(number), packet.SerializeAsString());
   }
-  /// Number 5 is suspected, and so many have confirmed it that it fails after suspicion_min and at
-  /// most two round_trip_max.
+  /// Number 5 is said to have failed, and so many have confirmed it that it does after
+  /// suspicion_min.
   void accuse() {
     for (uint32_t i = 1; i <= 9; ++i) receive({member_record(i, Incarnation::at(1, 5))});
-    auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_SUSPECT);
+    auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_FAILED);
     for (const uint32_t accuser : {1U, 2U, 3U, 4U}) {
       accusation.add_accusers(std::string(node_id(accuser).wire()));
     }
     receive({accusation});
   }
+  void receive_from(uint32_t number) {
+    proto::Packet packet;
+    packet.set_sender(std::string(node_id(number).wire()));
+    node.receive_datagram(now, address_of(number), packet.SerializeAsString());
+  }
+  /// A packet for `number` carries what is said about it.
+  bool told(uint32_t number) {
+    bool seen = false;
+    collect();
+    for (const Action& action : actions) {
+      const auto* datagram = std::get_if<SendDatagram>(&action);
+      if (datagram == nullptr || datagram->to != address_of(number)) continue;
+      proto::Packet packet;
+      packet.ParseFromString(datagram->bytes);
+      for (const proto::Record& record : packet.records()) {
+        seen = seen || record.key() == node_id(number).wire();
+      }
+    }
+    return seen;
+  }
+  void collect() {
+    for (Action& action : node.take_actions()) actions.push_back(std::move(action));
+  }
   bool failed() {
     bool seen = false;
-    for (const Action& action : node.take_actions()) {
+    collect();
+    for (const Action& action : actions) {
       const auto* event = std::get_if<MemberEvent>(&action);
       seen = seen || (event != nullptr && event->change == MemberChange::kFailed &&
                       event->member.id == node_id(5));
@@ -69,6 +93,7 @@ struct Bench {
   }
 
   TimePoint now = TimePoint{} + 1s;
+  Actions actions;  ///< all so far
   Node node{Options::lan(), identity_of(0), Random(1), now};
 };
 
@@ -86,6 +111,7 @@ TEST_CASE("a suspect gets back the time in which this node was stalled") {
   }
   bench.run_until(begin + 4s);
   CHECK(bench.failed() == !stalled);
+  bench.actions.clear();
   bench.run_until(begin + 6s);
   CHECK(bench.failed() == stalled);
 }
@@ -148,4 +174,45 @@ TEST_CASE("a leave is done when the others know or after its time") {
   CHECK_FALSE(done());
   bench.run_until(bench.now + 300ms);
   CHECK(done());
+}
+
+TEST_CASE("a suspect that speaks is told, and not declared failed while it is heard") {
+  const bool speaks = GENERATE(false, true);
+  Bench bench;
+  bench.accuse();
+  const TimePoint begin = bench.now;
+  bool told = false;
+  while (bench.now < begin + 4s) {
+    bench.run_until(bench.now + 500ms);
+    if (!speaks) continue;
+    bench.receive_from(5);
+    told = told || bench.told(5);
+  }
+  CHECK(told == speaks);
+  CHECK(bench.node.member("node5")->status == (speaks ? Status::kSuspect : Status::kFailed));
+  // But hearing it is not reaching it: without a refutation it fails in the end.
+  while (bench.now < begin + 8s) {
+    bench.run_until(bench.now + 500ms);
+    if (speaks) bench.receive_from(5);
+  }
+  CHECK(bench.node.member("node5")->status == Status::kFailed);
+}
+
+TEST_CASE("who has only heard of a suspicion looks for itself before it declares anything") {
+  Bench bench;
+  for (uint32_t i = 1; i <= 9; ++i) {
+    bench.receive({member_record(i, Incarnation::at(1, 5))});
+  }
+  auto accusation = member_record(5, Incarnation::at(1, 5), proto::MEMBER_SUSPECT);
+  for (const uint32_t accuser : {1U, 2U, 3U, 4U}) {
+    accusation.add_accusers(std::string(node_id(accuser).wire()));
+  }
+  bench.receive({accusation});
+  bool pinged = false;
+  while (!bench.failed()) {
+    REQUIRE(bench.now < TimePoint{} + 20s);
+    bench.run_until(bench.now + 100ms);
+    pinged = pinged || bench.told(5);
+  }
+  CHECK(pinged);
 }

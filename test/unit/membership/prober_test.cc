@@ -57,7 +57,7 @@ struct Bench : test::Parts {
     proto::Ack ack;
     ack.set_sequence(ping.sequence);
     ack.set_target(std::string(node_id(ping.target).wire()));
-    members.heard_from_someone();
+    members.heard_from(node_id(1));
     prober.receive_ack(node_id(as), ack);
   }
   static uint32_t number_at(const Address& address) {
