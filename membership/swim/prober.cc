@@ -59,7 +59,7 @@ bool Prober::probing(const NodeId& id) const {
                      [&](const auto& probe) { return probe.second.target == id; });
 }
 
-void Prober::begin(Entry& target) {
+void Prober::begin(Entry& target, bool doubted) {
   if (probing(target.id())) return;
   ++context_.statistics.probes;
   const uint32_t sequence = next_sequence_++;
@@ -67,6 +67,7 @@ void Prober::begin(Entry& target) {
   probe.target = target.id();
   probe.address = target.address();
   probe.incarnation = target.incarnation;
+  probe.doubted = doubted;
   probe.sent = context_.now;
   probe.round_trip = round_trip_bound(target);
   probe.deadline = context_.now + std::max(context_.options.probe_interval * health_.factor(),
@@ -123,7 +124,10 @@ void Prober::escalate(uint32_t sequence, Probe& probe) {
       table_.random_up(options.indirect_probes, context_.random, [&](const Entry& entry) {
         return entry.id() != probe.target && entry.status == Status::kAlive;
       });
-  for (const Entry* helper : helpers) outbox_.ping_request(helper->address(), request);
+  for (const Entry* helper : helpers) {
+    outbox_.ping_request(helper->address(), request);
+    probe.asked.push_back({helper->id(), helper->address()});
+  }
   probe.helpers = helpers.size();
   probe.repeats_left = options.repeated_pings;
   if (options.stream_probes) {
@@ -145,8 +149,13 @@ void Prober::succeed(uint32_t sequence) {
     stream_probes_.erase(found->second.stream);
   }
   due_.erase(sequence);
+  const bool doubted = found->second.doubted;
   probes_.erase(found);
-  health_.improve();
+  if (doubted) {
+    health_.worsen();
+  } else {
+    health_.improve();
+  }
 }
 
 void Prober::conclude(uint32_t sequence) {
@@ -161,8 +170,7 @@ void Prober::conclude(uint32_t sequence) {
   }
   ++context_.statistics.probes_failed;
   if (probe.helpers > 0) {
-    // A helper that does not even answer us is a sign that we are the slow one.
-    health_.worsen(static_cast<unsigned>(probe.helpers - probe.nacks.size()));
+    judge_helpers(probe);
   } else if (!probe.refused) {
     health_.worsen();
   }
@@ -185,12 +193,37 @@ void Prober::conclude(uint32_t sequence) {
   }
 }
 
+bool Prober::doubt(const NodeId& id) {
+  const Entry* entry = table_.find(id);
+  // Who is suspected is looked at already.
+  if (entry == nullptr || entry->status != Status::kAlive) return true;
+  if (probing(id) || soon_.size() >= kMaxSoon) return false;
+  doubted_.insert(id);
+  probe_soon(id);
+  return true;
+}
+
+void Prober::judge_helpers(const Probe& probe) {
+  // A helper that does not even answer us is a sign that we are the slow one. But if others do
+  // answer, it may have failed together with the target, and its own probe decides what it was.
+  const auto answered = [&probe](const Helper& helper) {
+    return helper.refused || probe.nacks.contains(helper.id);
+  };
+  const bool heard = std::ranges::any_of(probe.asked, answered);
+  for (const Helper& helper : probe.asked) {
+    if (answered(helper)) continue;
+    if (!heard || !doubt(helper.id)) health_.worsen();
+  }
+}
+
 void Prober::conclude_if_refused(uint32_t sequence) {
   const auto found = probes_.find(sequence);
   if (found == probes_.end()) return;
   const Probe& probe = found->second;
   if (probe.refused && probe.escalated && probe.stream_done &&
-      probe.nacks.size() == probe.helpers) {
+      std::ranges::all_of(probe.asked, [&](const Helper& helper) {
+        return helper.refused || probe.nacks.contains(helper.id);
+      })) {
     conclude(sequence);
   }
 }
@@ -253,6 +286,18 @@ void Prober::refused(const Address& peer) {
     if (!probe.escalated) escalate(sequence, probe);
     conclude_if_refused(sequence);
   }
+  hit.clear();
+  std::vector<NodeId> refusing;
+  for (auto& [sequence, probe] : probes_) {
+    for (Helper& helper : probe.asked) {
+      if (helper.address != peer || helper.refused) continue;
+      helper.refused = true;
+      refusing.push_back(helper.id);
+      hit.push_back(sequence);
+    }
+  }
+  for (const NodeId& id : refusing) doubt(id);
+  for (const uint32_t sequence : hit) conclude_if_refused(sequence);
   hit.clear();
   for (const auto& [sequence, relay] : relays_) {
     if (relay.address == peer) hit.push_back(sequence);
@@ -384,9 +429,11 @@ void Prober::advance() {
   while (const auto sequence = relay_due_.pop(context_.now)) relay_step(*sequence);
   if (stopped_) return;
   while (!soon_.empty()) {
-    Entry* entry = table_.find(soon_.front());
+    const NodeId id = soon_.front();
     soon_.pop_front();
-    if (entry != nullptr && entry->up()) begin(*entry);
+    const bool doubted = doubted_.erase(id) > 0;
+    Entry* entry = table_.find(id);
+    if (entry != nullptr && entry->up()) begin(*entry, doubted);
   }
   if (context_.now < next_probe_) return;
   next_probe_ = context_.now + context_.options.probe_interval * health_.factor();

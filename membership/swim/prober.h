@@ -14,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <vector>
 
 #include "membership/context.h"
 #include "membership/deadlines.h"
@@ -58,6 +59,11 @@ class Prober {
   void advance();
 
  private:
+  struct Helper {
+    NodeId id;
+    Address address;
+    bool refused = false;  // its own host refuses us: it is gone as well
+  };
   struct Probe {
     NodeId target;
     Address address;
@@ -68,8 +74,10 @@ class Prober {
     bool escalated = false;
     unsigned repeats_left = 0;
     size_t helpers = 0;
+    std::vector<Helper> asked;
     std::set<NodeId> nacks;
     std::set<NodeId> refusals;  // helpers whose ping was refused
+    bool doubted = false;       // did not answer as a helper: alive, it says that we are slow
     bool refused = false;
     bool stream_refused = false;
     bool stream_done = true;
@@ -85,12 +93,15 @@ class Prober {
     bool repeated = false;
   };
 
-  void begin(Entry& target);
+  void begin(Entry& target, bool doubted = false);
   void step(uint32_t sequence);
   void escalate(uint32_t sequence, Probe& probe);
   void ping(const Address& to, const NodeId& target, uint32_t sequence);
   void succeed(uint32_t sequence);
   void conclude(uint32_t sequence);
+  /// Probes it soon, to see whether it or we are at fault. False: no room for that.
+  bool doubt(const NodeId& id);
+  void judge_helpers(const Probe& probe);
   void conclude_if_refused(uint32_t sequence);
   void relay_step(uint32_t sequence);
   void relay_nack(uint32_t sequence, bool refused);
@@ -111,6 +122,7 @@ class Prober {
   uint32_t next_sequence_ = 1;
   TimePoint next_probe_;
   std::deque<NodeId> soon_;
+  std::set<NodeId> doubted_;  // of soon_
   std::map<uint32_t, Probe> probes_;
   std::map<StreamId, uint32_t> stream_probes_;
   Deadlines<uint32_t> due_;
