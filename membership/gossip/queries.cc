@@ -13,8 +13,8 @@ namespace starling::membership {
 
 namespace {
 
-// A query is remembered longer than it lasts: copies may be under way.
-constexpr Duration kRememberAfter = std::chrono::seconds(60);
+// A query is remembered longer than it lasts: copies may be under way, and clocks may jump.
+constexpr Duration kRememberAfter = std::chrono::minutes(10);
 constexpr Duration kLongest = std::chrono::hours(24);
 constexpr int kMaxFilters = 64;
 // Queries of the agents themselves; no handler sees them.
@@ -224,7 +224,7 @@ Verdict Queries::apply(const proto::Record& record) {
   if (own_epoch && !own_.contains(*id)) return Verdict::kStale;
   if (seen_.size() >= kMaxSeenQueries) {
     ++context_.statistics.dropped_queries;
-    return Verdict::kStale;
+    if (const auto oldest = forget_.pop(kNever)) forget(*oldest);
   }
   context_.query_clock.witness(query.ltime());
   const auto timeout = std::min<Duration>(
@@ -316,10 +316,12 @@ void Queries::advance() {
     const auto found = own_.find(*id);
     if (found != own_.end()) end(*id, found->second.waiting > 0);
   }
-  while (const auto id = forget_.pop(context_.now)) {
-    seen_.erase(*id);
-    open_.erase(*id);
-  }
+  while (const auto id = forget_.pop(context_.now)) forget(*id);
+}
+
+void Queries::forget(const MessageId& id) {
+  seen_.erase(id);
+  open_.erase(id);
 }
 
 }  // namespace starling::membership

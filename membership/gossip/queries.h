@@ -71,6 +71,7 @@ class Queries {
     unsigned relay_factor;
   };
 
+  void forget(const MessageId& id);
   void remember(const MessageId& id, const proto::Record& record, TimePoint until);
   void reply(const MessageId& id, const NodeId& asker, TimePoint deadline, unsigned relay_factor,
              proto::QueryReply reply);
