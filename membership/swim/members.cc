@@ -263,7 +263,7 @@ void Members::refute(Incarnation accused) {
 void Members::accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation) {
   Entry* entry = table_.find(id);
   if (entry == nullptr || !entry->up() || incarnation < entry->incarnation) return;
-  if (add_accusation(*entry, incarnation, accusation)) publish(describe(*entry));
+  if (add_accusation(*entry, incarnation, accusation)) publish_soon(describe(*entry));
 }
 
 bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation) {
@@ -410,7 +410,7 @@ void Members::suspicion_due(const NodeId& id) {
   // Nobody has confirmed it, or we hear nobody at all: ask again rather than declare.
   if (context_.now - last_heard_ <= context_.options.deaf_after) {
     const bool declared = found->second.declared;
-    if (!declared) publish(describe(*entry));
+    if (!declared) publish_soon(describe(*entry));
     if (probe_soon) probe_soon(id);
     suspicion_due_.set(id, context_.now + (declared ? 2 * context_.options.probe_interval
                                                     : context_.options.suspicion_min));
@@ -460,7 +460,7 @@ void Members::fail(Entry& entry) {
   // The others know what we know: an accuser saves them their wait, more voices would add nothing.
   // Isolated, there is nobody to tell.
   if (accuser && !was_declared && !evidence.isolated) {
-    tree_.publish(encode(record), context_.identity.id);
+    tree_.publish_soon(encode(record));
   }
 }
 
@@ -620,6 +620,11 @@ void Members::publish(const proto::MemberRecord& record) {
   const auto id = NodeId::from_wire(record.id());
   piggyback_.add(*id, transmissions());
   tree_.publish(encode(record), context_.identity.id);
+}
+
+void Members::publish_soon(const proto::MemberRecord& record) {
+  piggyback_.add(*NodeId::from_wire(record.id()), transmissions());
+  tree_.publish_soon(encode(record));
 }
 
 unsigned Members::transmissions() const {

@@ -140,6 +140,8 @@ class Members {
   void believe_failed(Entry& entry, Incarnation incarnation);
   void announce(MemberChange change, Entry& entry, const FailureEvidence& evidence = {});
   void publish(const proto::MemberRecord& record);
+  /// What is said about others: where one fails or is cut off, many often do.
+  void publish_soon(const proto::MemberRecord& record);
   /// Rides along often: suspicions, failures, refutations.
   [[nodiscard]] unsigned transmissions() const;
 
