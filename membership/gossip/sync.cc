@@ -323,15 +323,18 @@ void Sync::compare_members(const Session& session, const proto::SyncReply& reply
   for (const uint32_t bucket : reply.differing()) {
     if (bucket < kBuckets) differing[bucket] = true;
   }
-  std::map<NodeId, std::pair<Incarnation, int>> theirs;
+  using Version = std::pair<Incarnation, int>;
+  std::vector<std::pair<NodeId, Version>> theirs;
+  theirs.reserve(static_cast<size_t>(reply.digests_size()));
   for (const proto::MemberDigest& digest : reply.digests()) {
     if (const auto id = NodeId::from_wire(digest.id())) {
-      theirs[*id] = {Incarnation{digest.incarnation()}, rank(digest.status())};
+      theirs.push_back({*id, {Incarnation{digest.incarnation()}, rank(digest.status())}});
     }
   }
+  std::sort(theirs.begin(), theirs.end());
   for (const auto& [id, version] : theirs) {
     if (id == context_.identity.id) {
-      const std::pair<Incarnation, int> ours{parts_.members.incarnation(), 0};
+      const Version ours{parts_.members.incarnation(), 0};
       if (version > ours) want.push_back(id);
       continue;
     }
@@ -340,13 +343,17 @@ void Sync::compare_members(const Session& session, const proto::SyncReply& reply
       if (version.second == 0 || session.newcomer) want.push_back(id);
       continue;
     }
-    const std::pair<Incarnation, int> ours{entry->incarnation, rank(*entry)};
+    const Version ours{entry->incarnation, rank(*entry)};
     if (version > ours) want.push_back(id);
     if (version < ours) give.push_back(id);
   }
   const auto peer = NodeId::from_wire(reply.self().id());
+  const auto named = [&theirs](const NodeId& id) {
+    return std::binary_search(theirs.begin(), theirs.end(), std::pair<NodeId, Version>{id, {}},
+                              [](const auto& a, const auto& b) { return a.first < b.first; });
+  };
   for (const Entry* entry : parts_.table.all()) {
-    if (!differing[MemberTable::bucket_of(entry->id())] || theirs.contains(entry->id())) continue;
+    if (!differing[MemberTable::bucket_of(entry->id())] || named(entry->id())) continue;
     if (entry->up() && (!peer || entry->id() != *peer)) give.push_back(entry->id());
   }
 }
