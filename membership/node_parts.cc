@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "membership/node_parts.h"
+
+#include <algorithm>
+#include <string>
+
+#include "membership/wire.h"
+
+namespace starling::membership {
+
+namespace {
+
+// Being called this much later than asked counts as a stall of this process.
+constexpr Duration kStallLeast = 100ms;
+constexpr size_t kRejoinAtOnce = 3;
+constexpr Duration kLongestRejoinWait = 5min;
+
+}  // namespace
+
+// --- turns -------------------------------------------------------------------------------------
+
+void Node::Parts::enter(TimePoint now) {
+  STARLING_ASSERT(now >= context.now);
+  const TimePoint promised = next_deadline();
+  context.now = now;
+  if (promised == kNever || now <= promised || !context.options.guards.stall) return;
+  // The stall rule: time in which this process did not run is not held against others.
+  const Duration late = now - promised;
+  if (late <= std::max<Duration>(kStallLeast, context.options.probe_interval / 4)) {
+    stalled_checked = false;
+    return;
+  }
+  if (stalled_checked) return;  // the same stall, seen again before advance()
+  stalled_checked = true;
+  context.trace(
+      TraceLevel::kDebug,
+      "this agent did not run for " +
+          std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(late).count()) +
+          " ms: giving others that much more time");
+  health.worsen();
+  prober.forgive(late);
+  members.forgive(late);
+}
+
+void Node::Parts::finish_turn() {
+  note_gone_members();
+  check_leave();
+  const uint64_t member_print = table.fingerprint() ^ members.own_fingerprint();
+  outbox.flush(member_print, events.fingerprint(),
+               [this](const Address&, proto::Packet& packet, size_t free) {
+                 piggyback.fill(packet, free,
+                                [this](const NodeId& id) { return members.encode(id); });
+               });
+}
+
+void Node::Parts::note_gone_members() {
+  // Queries stop waiting for members that failed or left in this turn.
+  for (; actions_seen < context.actions.size(); ++actions_seen) {
+    const auto* event = std::get_if<MemberEvent>(&context.actions[actions_seen]);
+    if (event == nullptr) continue;
+    if (event->change == MemberChange::kFailed || event->change == MemberChange::kLeave) {
+      const NodeId id = event->member.id;  // the list may grow below
+      queries.member_gone(id);
+    }
+  }
+}
+
+TimePoint Node::Parts::next_deadline() const {
+  // What became possible only now (a first member to probe) was not due before now.
+  return std::max(context.now, earliest_deadline());
+}
+
+TimePoint Node::Parts::earliest_deadline() const {
+  return std::min({prober.next_deadline(), members.next_deadline(), tree.next_deadline(),
+                   announcements.next_deadline(), events.next_deadline(), queries.next_deadline(),
+                   messenger.next_deadline(), sync.next_deadline(), streams.next_deadline(),
+                   rejoin_at, leave_by});
+}
+
+void Node::Parts::rejoin() {
+  rejoin_at = kNever;
+  std::erase_if(to_rejoin, [this](const Restored::KnownMember& known) {
+    return table.find(known.id) != nullptr;
+  });
+  if (to_rejoin.empty() || members.leaving()) return;
+  rejoin_wait =
+      std::clamp<Duration>(2 * rejoin_wait, context.options.probe_interval * 2, kLongestRejoinWait);
+  rejoin_at = context.now + rejoin_wait;
+  if (table.up_count() > 0) {
+    // Back in a cluster, but these are not in it: perhaps the other side of a partition. A ping's
+    // acknowledgement shows their fingerprints, and synchronisation does the rest.
+    const Restored::KnownMember& known = to_rejoin[context.random.below(to_rejoin.size())];
+    proto::Ping ping;
+    ping.set_target(std::string(known.id.wire()));
+    ping.set_sender_incarnation(members.incarnation().value);
+    outbox.ping(known.address, ping);
+    return;
+  }
+  for (const Restored::KnownMember& known : context.random.sample(to_rejoin, kRejoinAtOnce)) {
+    sync.rejoin(known.address);
+  }
+}
+
+void Node::Parts::check_leave() {
+  if (!members.leaving() || left_told) return;
+  if (tree.pending() > 0 && context.now < leave_by) return;
+  left_told = true;
+  leave_by = kNever;
+  context.emit(LeaveDone{});
+}
+
+// --- datagrams ---------------------------------------------------------------------------------
+
+void Node::Parts::receive(const Address& from, const NodeId& sender, const proto::Packet& packet) {
+  if (members.heard_from(sender)) {
+    if (auto record = members.encode(sender)) outbox.record(from, std::move(*record));
+  }
+  receive_probe(from, sender, packet);
+  for (const proto::Record& record : packet.records()) {
+    NodeId origin;
+    const Verdict verdict = apply(record, Heard::kRode, origin);
+    if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
+    if (verdict == Verdict::kFresh && record.kind() == proto::RECORD_QUERY) {
+      proto::RecordId id;
+      id.set_kind(record.kind());
+      id.set_key(record.key());
+      announcements.arrived(id);
+    }
+  }
+  for (const proto::Push& push : packet.pushes()) receive_push(from, sender, push);
+  for (const uint32_t hop : packet.push_acks()) tree.acknowledged(hop);
+  for (const proto::RecordId& id : packet.announcements()) {
+    if (!has(id)) announcements.heard(from, id);
+  }
+  for (const proto::RecordId& id : packet.pulls()) {
+    if (auto record = find(id)) outbox.record(from, std::move(*record));
+  }
+  for (const proto::DirectMessage& message : packet.direct()) messenger.receive(from, message);
+  for (const proto::MessageId& id : packet.direct_acks()) messenger.acknowledged(id);
+  if (packet.member_fingerprint() != 0) {
+    sync.compare(sender, from, packet.member_fingerprint(), packet.event_fingerprint());
+  }
+}
+
+void Node::Parts::receive_probe(const Address& from, const NodeId& sender,
+                                const proto::Packet& packet) {
+  if (packet.has_ping()) prober.receive_ping(from, packet.ping());
+  if (packet.has_ping_request()) prober.receive_ping_request(from, packet.ping_request());
+  if (packet.has_ack()) prober.receive_ack(sender, packet.ack());
+  if (packet.has_nack()) prober.receive_nack(sender, packet.nack());
+  if (!packet.has_ping() && !packet.has_ack()) return;
+  // Somebody whom we hold for failed is talking to us: let it hear that, so that it refutes.
+  const Entry* entry = table.find(sender);
+  if (entry != nullptr && entry->status == Status::kFailed) {
+    if (auto record = members.encode(sender)) outbox.record(from, std::move(*record));
+  }
+}
+
+void Node::Parts::receive_push(const Address& from, const NodeId& sender, const proto::Push& push) {
+  // The freshest of its records decides whether it is passed on.
+  NodeId origin = sender;
+  Verdict freshest = Verdict::kInvalid;
+  for (const proto::Record& record : push.records()) {
+    const Verdict verdict = apply(record, Heard::kPushed, origin);
+    if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
+    freshest = std::min(freshest, verdict);  // in the order of Verdict
+  }
+  tree.receive(from, sender, push, freshest, push.records_size() == 1 ? origin : sender);
+}
+
+/// Hands a record to the part that owns its kind. `origin` becomes who has it for certain.
+Verdict Node::Parts::apply(const proto::Record& record, Heard how, NodeId& origin) {
+  Verdict verdict = Verdict::kInvalid;
+  switch (record.kind()) {
+    case proto::RECORD_MEMBER:
+      return members.apply(record, how);
+    case proto::RECORD_USER_EVENT:
+      verdict = events.apply(record);
+      break;
+    case proto::RECORD_QUERY:
+      verdict = queries.apply(record);
+      break;
+    default:
+      return Verdict::kInvalid;
+  }
+  if (verdict == Verdict::kInvalid) return verdict;
+  if (const auto id = read_message_key(record.key())) origin = id->origin;
+  if (verdict == Verdict::kFresh) {
+    proto::RecordId id;
+    id.set_kind(record.kind());
+    id.set_key(record.key());
+    announcements.arrived(id);
+  }
+  return verdict;
+}
+
+bool Node::Parts::has(const proto::RecordId& id) const {
+  const auto message = read_message_key(id.key());
+  if (!message) return true;  // nothing that could be pulled
+  if (id.kind() == proto::RECORD_USER_EVENT) return events.has(*message);
+  if (id.kind() == proto::RECORD_QUERY) return queries.has(*message);
+  return true;
+}
+
+std::optional<proto::Record> Node::Parts::find(const proto::RecordId& id) const {
+  const auto message = read_message_key(id.key());
+  if (!message) return std::nullopt;
+  if (id.kind() == proto::RECORD_USER_EVENT) return events.find(*message);
+  if (id.kind() == proto::RECORD_QUERY) return queries.find(*message);
+  return std::nullopt;
+}
+
+// --- streams -----------------------------------------------------------------------------------
+
+void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& message) {
+  Streams::Stream* stream = streams.find(id);
+  if (stream == nullptr) return;
+  streams.touch(id);
+  if (stream->use == StreamUse::kUndecided) {
+    if (message.has_ping()) stream->use = StreamUse::kProbe;
+    if (message.has_sync_request()) stream->use = StreamUse::kSync;
+    if (message.has_direct()) stream->use = StreamUse::kMessage;
+  }
+  members.heard_from(NodeId::from_wire(message.sender()).value_or(NodeId()));
+  switch (stream->use) {
+    case StreamUse::kProbe:
+      if (message.has_ack()) prober.stream_ack(message.ack());
+      if (message.has_ping() && message.ping().target() == context.identity.id.wire()) {
+        proto::StreamMessage answer;
+        answer.mutable_ack()->set_sequence(message.ping().sequence());
+        answer.mutable_ack()->set_target(message.ping().target());
+        answer.mutable_ack()->set_left(members.leaving());
+        streams.send(id, std::move(answer));
+      }
+      return;
+    case StreamUse::kSync:
+      sync.receive(id, message);
+      return;
+    case StreamUse::kMessage:
+      if (message.has_direct()) messenger.receive(id, message.direct());
+      if (message.has_direct_ack()) messenger.stream_acknowledged(id, message.direct_ack());
+      return;
+    case StreamUse::kUndecided:
+      ++context.statistics.malformed_streams;
+      streams.close(id);
+      return;
+  }
+}
+
+void Node::Parts::stream_closed(StreamId id, StreamEnd end) {
+  const auto stream = streams.forget(id);
+  if (!stream) return;
+  switch (stream->use) {
+    case StreamUse::kProbe:
+      prober.stream_closed(id, end);
+      return;
+    case StreamUse::kSync:
+      sync.stream_closed(id, end);
+      return;
+    case StreamUse::kMessage:
+      messenger.stream_closed(id);
+      return;
+    case StreamUse::kUndecided:
+      return;
+  }
+}
+
+}  // namespace starling::membership

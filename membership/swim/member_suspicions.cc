@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members under suspicion: who accuses them, when they fail, and what keeps them from it
+// (docs/protocol.md has the rules in one table).
+#include <algorithm>
+
+#include "membership/planted_bug.h"
+#include "membership/swim/members.h"
+
+namespace starling::membership {
+
+namespace {
+
+// So many that are no accusers tell a suspect that its time is running out, on average.
+constexpr double kTellers = 4;
+// Those that did not accuse a suspect declare it within this many round-trip bounds of each other.
+constexpr double kBystanderSpread = 5;
+
+}  // namespace
+
+void Members::accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr || !entry->up() || incarnation < entry->incarnation) return;
+  if (add_accusation(*entry, incarnation, accusation)) publish_soon(describe(*entry));
+}
+
+bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation) {
+  const auto [place, created] = suspicions_.try_emplace(entry.id());
+  Suspicion& suspicion = place->second;
+  bool news = created || incarnation > suspicion.incarnation;
+  if (created) {
+    suspicion.start = context_.now;
+    ++context_.statistics.suspicions;
+    context_.trace(TraceLevel::kDebug, "suspect " + entry.display_name() + " (" +
+                                           entry.address().to_string() + ") has failed");
+  }
+  suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
+  const size_t enough = context_.options.suspicion_confirmations + 1;
+  for (const NodeId& accuser : accusation.accusers) {
+    suspicion.own = suspicion.own || accuser == context_.identity.id;
+    if (suspicion.accusers.size() >= enough) break;
+    if (suspicion.accusers.insert(accuser).second) news = true;
+  }
+  const auto raise = [&news](bool& flag, bool value) {
+    if (!value || flag) return;
+    flag = true;
+    news = true;
+  };
+  raise(suspicion.refused, accusation.refused);
+  raise(suspicion.self_refused, accusation.self_refused);
+  raise(suspicion.declared, accusation.declared);
+  // Declared on evidence that we are not shown, perhaps long ago: nobody need have told it lately.
+  const bool hearsay = news && accusation.declared && accusation.accusers.empty();
+  if (hearsay) suspicion.not_before = context_.now + context_.options.probe_interval;
+  if (entry.status != Status::kSuspect) {
+    table_.set_state(entry, Status::kSuspect, entry.incarnation);
+    entry.changed = context_.now;
+  }
+  if (news) {
+    piggyback_.add(entry.id(), transmissions());
+    arm(entry.id(), suspicion);
+  }
+  // Declared by others and unsuspected here: we must not rely on them to have told it.
+  const bool untold = (created && accusation.declared) || hearsay;
+  if (untold && tell_accused && context_.options.guards.buddy) tell_accused(entry.id());
+  return news;
+}
+
+void Members::note_refutation(Entry& entry) {
+  if (!degraded_.refuted(entry.id(), context_.now)) return;
+  entry.degraded = true;
+  context_.trace(TraceLevel::kWarn, "member " + entry.display_name() + " (" +
+                                        entry.address().to_string() +
+                                        ") is degraded: others reach it badly, but not never");
+}
+
+void Members::recovered(const NodeId& id) {
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) return;
+  entry->degraded = false;
+  context_.trace(TraceLevel::kInfo, "member " + entry->display_name() + " is reached well again");
+}
+
+void Members::arm(const NodeId& id, const Suspicion& suspicion) {
+  TimePoint due = suspicion.deadline(context_.options, up_count());
+  if (!suspicion.declared) due += turn(id, suspicion);
+  if (planted(PlantedBug::kSuspectWithoutTime)) due = context_.now;
+  if (planted(PlantedBug::kForgetSuspicionTimer)) return;
+  suspicion_due_.set(id, std::max(due, context_.now));
+  // What kept it from answering may be over: a partition healed, a route is back.
+  const TimePoint last_words = due - context_.options.probe_interval;
+  if (last_words > context_.now && context_.options.guards.buddy) {
+    last_words_due_.set(id, last_words);
+  } else {
+    last_words_due_.erase(id);
+  }
+}
+
+Duration Members::turn(const NodeId& id, const Suspicion& suspicion) {
+  // One accuser declares it and tells everybody. The next ones follow if nothing is heard of the
+  // first, in an order that is another one for each suspect; those that only heard of the suspicion
+  // come last.
+  const uint64_t salt = id.hash();
+  const uint64_t own = mix64(context_.identity.id.hash() ^ salt);
+  const auto before =
+      std::count_if(suspicion.accusers.begin(), suspicion.accusers.end(),
+                    [&](const NodeId& accuser) { return mix64(accuser.hash() ^ salt) < own; });
+  const Duration step = context_.options.round_trip_max;
+  if (suspicion.own) return before * step;
+  const auto all = static_cast<Duration::rep>(suspicion.accusers.size());
+  return all * step +
+         Duration(static_cast<Duration::rep>(context_.random.unit() * kBystanderSpread *
+                                             static_cast<double>(step.count())));
+}
+
+void Members::last_words(const NodeId& id) {
+  const auto found = suspicions_.find(id);
+  if (found == suspicions_.end() || !tell_accused) return;
+  // Its accusers do it, and a few of the others in case these cannot.
+  if (found->second.own || context_.random.chance(kTellers / static_cast<double>(up_count()))) {
+    tell_accused(id);
+  }
+}
+
+bool Members::may_fail(const Suspicion& suspicion) const {
+  if (suspicion.self_refused || planted(PlantedBug::kBelieveOneWord)) return true;
+  const bool small = up_count() < kConfirmFrom;
+  const Guards& guards = context_.options.guards;
+  const Duration silence = guards.deaf ? context_.now - last_heard_ : Duration(0);
+  if (!small && silence > context_.options.deaf_after) {
+    return silence >= context_.options.isolated_after;
+  }
+  if (small || !guards.confirmation) return true;
+  // Declared elsewhere, on evidence that we were not shown: we want our own.
+  return suspicion.confirmations() >= 1 || (suspicion.declared && suspicion.own);
+}
+
+bool Members::spoke_lately(const Suspicion& suspicion) const {
+  // Its refutation may have been lost. But one that speaks and never hears must not stay for ever.
+  const Options& options = context_.options;
+  return suspicion.heard != kNever && context_.now - suspicion.heard < 2 * options.probe_interval &&
+         context_.now < suspicion.start + 2 * options.suspicion_min;
+}
+
+bool Members::bystander(const Suspicion& suspicion) const {
+  return !suspicion.own && !suspicion.declared && up_count() >= kConfirmFrom;
+}
+
+void Members::suspicion_due(const NodeId& id) {
+  Entry* entry = table_.find(id);
+  const auto found = suspicions_.find(id);
+  if (entry == nullptr || found == suspicions_.end()) return;
+  if (spoke_lately(found->second)) {
+    if (tell_accused) tell_accused(id);
+    suspicion_due_.set(id, context_.now + context_.options.probe_interval);
+    return;
+  }
+  if (bystander(found->second) && context_.options.guards.confirmation) {
+    // Its accusers have not declared it: they are gone, or it is back. We look for ourselves.
+    if (probe_soon) probe_soon(id);
+    suspicion_due_.set(id, context_.now + 2 * context_.options.probe_interval * health_.factor());
+    return;
+  }
+  if (may_fail(found->second)) {
+    fail(*entry);
+    return;
+  }
+  // Nobody has confirmed it, or we hear nobody at all: ask again rather than declare.
+  if (context_.now - last_heard_ <= context_.options.deaf_after) {
+    const bool declared = found->second.declared;
+    if (!declared) publish_soon(describe(*entry));
+    if (probe_soon) probe_soon(id);
+    suspicion_due_.set(id, context_.now + (declared ? 2 * context_.options.probe_interval
+                                                    : context_.options.suspicion_min));
+  } else {
+    suspicion_due_.set(id, context_.now + context_.options.deaf_after);
+  }
+}
+
+FailureEvidence Members::evidence_of(const Suspicion& suspicion) const {
+  return {.suspected = suspicion.start,
+          .confirmations = static_cast<unsigned>(suspicion.confirmations()),
+          .refused = suspicion.refused || suspicion.self_refused,
+          .declared = suspicion.declared,
+          .isolated = context_.now - last_heard_ >= context_.options.isolated_after};
+}
+
+void Members::believe_failed(Entry& entry, Incarnation incarnation) {
+  Suspicion& suspicion = suspicions_[entry.id()];
+  suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
+  suspicion.declared = true;
+  fail(entry);
+}
+
+void Members::fail(Entry& entry) {
+  const bool was_declared = suspicions_.at(entry.id()).declared;
+  if (entry.leaving || entry.displaced || planted(PlantedBug::kFailedMeansLeft)) {
+    mark_left(entry, suspicions_.at(entry.id()).incarnation, false);
+    publish(describe(entry));
+    return;
+  }
+  const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id()));
+  const bool accuser = suspicions_.at(entry.id()).own;
+  suspicions_.at(entry.id()).declared = true;
+  ++context_.statistics.failures;
+  entry.ltime = context_.member_clock.tick();
+  proto::MemberRecord record = describe(entry);
+  record.set_status(proto::MEMBER_FAILED);
+  Incarnation incarnation = suspicions_.at(entry.id()).incarnation;
+  if (planted(PlantedBug::kRaiseForOthers)) incarnation = incarnation.next();
+  clear_suspicion(entry);
+  table_.set_state(entry, Status::kFailed, incarnation);
+  entry.changed = context_.now;
+  reap_due_.set(entry.id(), context_.now + context_.options.reconnect_timeout);
+  settle_name(entry.name());
+  announce(MemberChange::kFailed, entry, evidence);
+  piggyback_.add(entry.id(), transmissions());
+  // The others know what we know: an accuser saves them their wait, more voices would add nothing.
+  // Isolated, there is nobody to tell.
+  if (accuser && !was_declared && !evidence.isolated) {
+    tree_.publish_soon(encode(record));
+  }
+}
+
+void Members::clear_suspicion(Entry& entry) {
+  suspicions_.erase(entry.id());
+  suspicion_due_.erase(entry.id());
+  last_words_due_.erase(entry.id());
+}
+
+bool Members::heard_from(const NodeId& sender) {
+  const Duration silence = context_.now - last_heard_;
+  last_heard_ = context_.now;
+  if (suspicions_.empty()) return false;
+  if (silence > context_.options.deaf_after && context_.options.guards.deaf) forgive(silence);
+  const auto found = suspicions_.find(sender);
+  if (found == suspicions_.end() || !context_.options.guards.buddy) return false;
+  Suspicion& suspicion = found->second;
+  suspicion.heard = context_.now;
+  const bool just_told =
+      suspicion.told != kNever && context_.now - suspicion.told < context_.options.round_trip_max;
+  if (just_told) return false;
+  suspicion.told = context_.now;
+  return true;
+}
+
+void Members::forgive(Duration stalled) {
+  for (auto& [id, suspicion] : suspicions_) {
+    suspicion.start = std::min(suspicion.start + stalled, context_.now);
+    arm(id, suspicion);
+  }
+}
+
+}  // namespace starling::membership
