@@ -30,6 +30,20 @@ TEST_CASE("everybody joins at the same instant") {
   CHECK(took < 8s);
 }
 
+TEST_CASE("more join at the same instant than one member has streams for") {
+  constexpr NodeIndex kMembers = 400;
+  Cluster cluster(seeded(7));
+  for (NodeIndex node = 0; node < kMembers; ++node) cluster.world.add_node();
+  for (NodeIndex node = 1; node < kMembers; ++node) cluster.world.join(node, {0});
+  const Duration took = cluster.checker.require_convergence(30s);
+  cluster.require_clean();
+  CHECK(cluster.world.node(0).statistics().refused_streams > 0);
+  CHECK(took < 4s);
+  // One broadcast for each would have been hundreds of datagrams a member.
+  const auto datagrams = static_cast<double>(cluster.world.statistics().datagrams_sent);
+  CHECK(datagrams / kMembers < 150);
+}
+
 /// The worst local health score that any process had when it did something.
 struct HealthWatch : Observer {
   explicit HealthWatch(World& watched) : world(watched) { world.add_observer(this); }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 
+#include "membership/limits.h"
 #include "test/catch.h"
 #include "test/unit/membership/fixture.h"
 
@@ -154,4 +155,89 @@ TEST_CASE("a hop that is not acknowledged is repeated at growing intervals and t
   for (size_t i = 2; i < sent.size(); ++i) {
     CHECK(sent[i] - sent[i - 1] == 2 * (sent[i - 1] - sent[i - 2]));
   }
+}
+
+namespace {
+
+/// Pushes in everything that `node` has to send now, and the records in them, by number.
+std::pair<size_t, std::map<int, size_t>> pushes_of(Parts& node) {
+  size_t pushes = 0;
+  std::map<int, size_t> by_records;
+  for (const auto& [to, packet] : node.sent()) {
+    pushes += static_cast<size_t>(packet.pushes_size());
+    for (const proto::Push& push : packet.pushes()) ++by_records[push.records_size()];
+  }
+  return {pushes, by_records};
+}
+
+proto::Record numbered(uint32_t number) {
+  return Members::encode(test::member_record(number, Incarnation::at(1, 1)));
+}
+
+}  // namespace
+
+TEST_CASE("the first of many records goes at once and the others together") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  node.context.now += 10s;
+  node.tree.publish_soon(numbered(1));
+  CHECK(pushes_of(node).first == 8);
+  for (uint32_t i = 2; i <= 9; ++i) node.tree.publish_soon(numbered(i));
+  CHECK(pushes_of(node).first == 0);
+  CHECK(node.tree.gathered() == 8);
+  node.context.now += node.context.options.batch_delay;
+  node.tree.advance();
+  const auto [pushes, by_records] = pushes_of(node);
+  CHECK(by_records.at(8) == 8);  // to eight children, all eight records
+  CHECK(node.tree.gathered() == 0);
+}
+
+TEST_CASE("a large batch is cut into pushes that fit a packet") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  node.context.now += 10s;
+  for (uint32_t i = 1; i <= 90; ++i) node.tree.publish_soon(numbered(i));
+  node.sent();
+  node.context.now += node.context.options.batch_delay;
+  node.tree.advance();
+  size_t records = 0;
+  node.outbox.flush(1, 1, [](const Address&, proto::Packet&, size_t) {});
+  for (const SendDatagram& datagram : node.take<SendDatagram>()) {
+    CHECK(datagram.bytes.size() <= kMaxPacket);
+    proto::Packet packet;
+    packet.ParseFromString(datagram.bytes);
+    for (const proto::Push& push : packet.pushes()) {
+      const bool repeated = push.records(0).key() == node_id(1).wire();  // it went at once
+      if (!repeated) records += static_cast<size_t>(push.records_size());
+    }
+  }
+  CHECK(records == size_t{89} * 8);
+}
+
+TEST_CASE("what somebody else tells first is not told again") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  node.tree.publish_unless_heard(numbered(1), 200ms);
+  node.tree.publish_unless_heard(numbered(2), 200ms);
+  proto::Push push;
+  *push.add_records() = numbered(1);
+  push.set_hop(9);
+  node.tree.receive(address_of(1), node_id(1), push, Verdict::kKnown, node_id(0));
+  node.sent();
+  CHECK(node.tree.gathered() == 1);
+  node.context.now += 200ms;
+  node.tree.advance();
+  CHECK(pushes_of(node).second == std::map<int, size_t>{{1, 8}});
+}
+
+TEST_CASE("more records than can be gathered are left to anti-entropy and counted") {
+  Forest forest(3);
+  Parts& node = *forest.nodes[0];
+  for (uint32_t i = 1; i <= kMaxBatched + 10; ++i) {
+    proto::Record made = record();
+    made.set_key(std::to_string(i));
+    node.tree.publish_unless_heard(made, 1s);
+  }
+  CHECK(node.tree.gathered() == kMaxBatched);
+  CHECK(node.context.statistics.dropped_batched == 10);
 }
