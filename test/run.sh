@@ -22,7 +22,7 @@ export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
 packages=(
   # to build
-  ccache clang-19 cmake libasio-dev libcli11-dev libexpected-dev libfmt-dev libprotobuf-dev
+  ccache clang-19 cmake libasio-dev libcli11-dev libexpected-dev libfmt-dev libjemalloc-dev libprotobuf-dev
   libre2-dev libsodium-dev libspdlog-dev libsqlite3-dev libyaml-cpp-dev mold ninja-build
   nlohmann-json3-dev pkg-config protobuf-compiler
   # to test

@@ -202,7 +202,7 @@ class Checker : public Observer {
     size_t packets = 0;
     TimePoint looked = TimePoint::min();  ///< all its members were looked at
     unsigned looks = 0;
-    membership::Incarnation own;          ///< when last looked at
+    membership::Incarnation own;  ///< when last looked at
     // The member whose next probe is waited for, since when, and what it may take.
     NodeIndex probed = kNoNode;
     TimePoint probed_since;

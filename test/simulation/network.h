@@ -84,9 +84,7 @@ class Network {
   /// The model may be changed at any time; what is under way is not affected.
   LinkModel& model() { return model_; }
   [[nodiscard]] const LinkModel& model() const { return model_; }
-  [[nodiscard]] unsigned zone(NodeIndex node) const {
-    return zone_of(node, model_.zones, seed_);
-  }
+  [[nodiscard]] unsigned zone(NodeIndex node) const { return zone_of(node, model_.zones, seed_); }
 
   // --- faults ---
   /// Only members of one group reach each other. Hosts in none of them form one more group.

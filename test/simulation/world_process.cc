@@ -88,10 +88,10 @@ void World::start_process(NodeIndex node, bool with_state) {
       uniform(random_, 1000s, 100000s),
       static_cast<int>(random_.below(static_cast<size_t>(skew_range))) - options_.clock_skew_ppm);
   const uint64_t seed = mix64(options_.seed ^ mix64(uint64_t{node} << 32 | host.boot));
-  host.process =
-      options_.make_process(node, host.options,
-           membership::Identity{host.id, host.epoch, host.name, host.address, host.tags},
-           Random(seed), local(host), with_state ? host.disk.restore() : membership::Restored{});
+  host.process = options_.make_process(
+      node, host.options,
+      membership::Identity{host.id, host.epoch, host.name, host.address, host.tags}, Random(seed),
+      local(host), with_state ? host.disk.restore() : membership::Restored{});
   host.node = host.process->node();
   for (Observer* observer : observers_) observer->process_started(node, with_state);
   schedule(now_ + uniform(random_, Duration(1), options_.sweep_interval), Kind::kSweep, node,
