@@ -2,6 +2,8 @@
 #include "test/simulation/experiments/lab.h"
 
 #include <algorithm>
+#include <set>
+#include <sstream>
 #include <atomic>
 #include <cstdio>
 #include <thread>
@@ -55,11 +57,18 @@ std::vector<Contender> starling_rows() {
 }
 
 std::vector<Contender> chosen(std::vector<Contender> contenders, const std::string& rows) {
-  const bool exact = std::any_of(contenders.begin(), contenders.end(),
-                                 [&](const Contender& row) { return row.name == rows; });
-  std::erase_if(contenders, [&](const Contender& row) {
-    return exact ? row.name != rows : row.name.find(rows) == std::string::npos;
-  });
+  if (rows.empty()) return contenders;
+  std::set<std::string> names;
+  std::istringstream list(rows);
+  for (std::string wanted; std::getline(list, wanted, ',');) {
+    const bool exact = std::any_of(contenders.begin(), contenders.end(),
+                                   [&](const Contender& row) { return row.name == wanted; });
+    for (const Contender& row : contenders) {
+      const bool part = !exact && row.name.find(wanted) != std::string::npos;
+      if (row.name == wanted || part) names.insert(row.name);
+    }
+  }
+  std::erase_if(contenders, [&](const Contender& row) { return !names.contains(row.name); });
   return contenders;
 }
 
