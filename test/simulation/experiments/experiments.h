@@ -14,7 +14,7 @@ struct ExperimentOptions {
   unsigned first_seed = 1;
   unsigned jobs = 1;            ///< threads; a run takes one
   std::vector<size_t> members;  ///< cluster sizes; empty: the experiment's own
-  std::string rows;             ///< the row of this name, or those that contain it; empty: all
+  std::string rows;             ///< only these, by name or a part of it, with commas
   std::string out;              ///< directory for NAME.txt and NAME.svg; empty: write no files
   bool quick = false;           ///< few seeds and small sizes: to see that it works
   bool verbose = false;         ///< print every failure of a healthy member

@@ -2,10 +2,10 @@
 #include "test/simulation/experiments/lab.h"
 
 #include <algorithm>
-#include <set>
-#include <sstream>
 #include <atomic>
 #include <cstdio>
+#include <set>
+#include <sstream>
 #include <thread>
 
 namespace starling::simulation {

@@ -31,7 +31,7 @@ Contender starling();
 std::vector<Contender> lifeguard_rows();
 /// Starling, with one guard less, without all of them, and its forgiving profile.
 std::vector<Contender> starling_rows();
-/// The one that is called `rows`, or else those whose name contains it.
+/// Those that `rows` lists, with commas: by name, or else by a part of it. Empty: all.
 std::vector<Contender> chosen(std::vector<Contender> contenders, const std::string& rows);
 
 /// Notes every member that somebody declares failed or takes back.
