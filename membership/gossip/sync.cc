@@ -200,9 +200,12 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   context_.member_clock.witness(request.member_ltime());
   context_.event_clock.witness(request.event_ltime());
   context_.query_clock.witness(request.query_ltime());
-  if (parts_.members.apply(request.self(), Heard::kSynced) == Verdict::kFresh) {
+  const Verdict verdict = parts_.members.apply(request.self(), Heard::kSynced);
+  if (request.join() && verdict == Verdict::kFresh) {
     session.news = true;
     parts_.tree.publish_soon(Members::encode(request.self()));
+  } else {
+    spread_if_fresh(session, Members::encode(request.self()), verdict);
   }
   *reply.mutable_self() = parts_.members.own_record();
   write_digests(request, reply);
