@@ -85,7 +85,9 @@ std::string encode_packet(const std::vector<MemberlistMessage>& messages) {
 
 std::vector<MemberlistMessage> decode_packet(std::string_view bytes) {
   std::vector<MemberlistMessage> messages(bytes.size() / sizeof(MemberlistMessage));
-  std::memcpy(messages.data(), bytes.data(), messages.size() * sizeof(MemberlistMessage));
+  if (!messages.empty()) {
+    std::memcpy(messages.data(), bytes.data(), messages.size() * sizeof(MemberlistMessage));
+  }
   return messages;
 }
 
@@ -102,8 +104,10 @@ PushPull decode_push_pull(std::string_view bytes) {
   std::memcpy(&result.header, bytes.data(), sizeof result.header);
   bytes.remove_prefix(sizeof result.header);
   result.states.resize(bytes.size() / sizeof(MemberlistNodeState));
-  std::memcpy(result.states.data(), bytes.data(),
-              result.states.size() * sizeof(MemberlistNodeState));
+  if (!result.states.empty()) {
+    std::memcpy(result.states.data(), bytes.data(),
+                result.states.size() * sizeof(MemberlistNodeState));
+  }
   return result;
 }
 
