@@ -124,7 +124,10 @@ void Checker::process_started(NodeIndex node, bool with_state) {
   process.seen.clear();
   process.stalled_at = process.stopped_at = kNever;
   if (host.boot > 1) process.disturbed = world_.now();
-  if (process.clocks_lost) process.clocks = {};
+  if (process.clocks_lost) {  // the clocks of what it heard could not be kept
+    process.clocks = {};
+    process.event_ltime = 0;
+  }
   process.clocks_lost = false;
   if (!with_state) {
     ++process.line;
