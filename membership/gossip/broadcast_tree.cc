@@ -67,11 +67,13 @@ void BroadcastTree::publish_unless_heard(const proto::Record& record, Duration w
 }
 
 void BroadcastTree::gather(const proto::Record& record, Duration delay) {
-  if (gathered_.size() >= kMaxBatched) {
+  if (gathered_.size() >= kMaxBatched && !gathered_.contains(record.key())) {
     ++context_.statistics.dropped_batched;
     return;
   }
-  if (gathered_.empty()) flush_at_ = context_.now + delay;
+  // What can wait goes with what cannot, not the other way round.
+  const TimePoint due = context_.now + delay;
+  flush_at_ = gathered_.empty() ? due : std::min(flush_at_, due);
   gathered_[record.key()] = record;
 }
 

@@ -230,6 +230,21 @@ TEST_CASE("what somebody else tells first is not told again") {
   CHECK(pushes_of(node).second == std::map<int, size_t>{{1, 8}});
 }
 
+TEST_CASE("what is urgent does not wait for what is not") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[5];
+  node.context.now += 10s;
+  node.tree.publish_soon(numbered(1));  // takes the turn that goes at once
+  node.tree.publish_unless_heard(numbered(2), 100s);
+  node.tree.publish_soon(numbered(3));
+  for (const auto& [to, packet] : node.sent()) {
+    for (const proto::Push& push : packet.pushes()) node.tree.acknowledged(push.hop());
+  }
+  node.context.now += node.context.options.batch_delay;
+  node.tree.advance();
+  CHECK(pushes_of(node).second == std::map<int, size_t>{{2, 8}});
+}
+
 TEST_CASE("more records than can be gathered are left to anti-entropy and counted") {
   Forest forest(3);
   Parts& node = *forest.nodes[0];
