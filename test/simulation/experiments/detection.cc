@@ -10,7 +10,8 @@ namespace starling::simulation {
 
 namespace {
 
-/// Runs per seed and deaths per run, so that small clusters give as many samples as large ones.
+/// Runs per seed and deaths per run: small clusters are run more often, and large ones, which take
+/// minutes to boot, see more deaths each.
 struct Plan {
   size_t runs = 1;
   size_t deaths = 8;  ///< half of them silent; at most a tenth of the members
@@ -19,7 +20,7 @@ Plan plan_for(size_t members) {
   if (members <= 50) return {10, 2};
   if (members <= 300) return {5, 4};
   if (members <= 2000) return {2, 8};
-  return {1, 8};
+  return {1, 40};
 }
 
 struct Samples {

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The bench: Debian's serf and Starling in turn on the same work, in a network and process namespace
+# of its own (root). Debian's Python, which has its msgpack. Installs what it needs and builds the release first.
+#
+#   test/bench/run.sh                        everything, about an hour and a half
+#   test/bench/run.sh --quick                everything, small, a few minutes
+#   test/bench/run.sh events query           some of it
+#   test/bench/run.sh --out docs/results     also writes side-by-side.md, .json and .svg there
+#   test/bench/run.sh thousand               a thousand agents on this host, for ten minutes
+#   test/bench/run.sh --help                 all options and measures
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+if [ -z "${BENCH_INSIDE:-}" ]; then
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "test/bench/run.sh: namespaces want root" >&2
+    exit 1
+  fi
+  if ! /usr/bin/python3 -c 'import msgpack' 2>/dev/null || [ ! -x /usr/bin/serf ]; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      python3-msgpack serf >/dev/null
+  fi
+  if [ -z "${STARLING_BINARY:-}" ]; then
+    cmake -S "$root" --preset release >/dev/null
+    cmake --build "$root/build/release" --target starling >/dev/null
+  fi
+  exec env BENCH_INSIDE=1 unshare --net --pid --fork --mount-proc --kill-child \
+    "${BASH_SOURCE[0]}" "$@"
+fi
+ip link set lo up
+cd "$root"
+if [ "${1:-}" = thousand ]; then
+  shift
+  exec /usr/bin/python3 -B test/bench/thousand.py "$@"
+fi
+exec /usr/bin/python3 -B test/bench/compare.py "$@"
