@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "test/simulation/experiments/experiments.h"
-#include "test/simulation/experiments/svg.h"
+#include "test/simulation/experiments/bar_chart.h"
 
 namespace starling::simulation {
 

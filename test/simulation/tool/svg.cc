@@ -36,6 +36,11 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
 .fault { fill: #f59e0b; fill-opacity: .38 }
 .gone { fill: #ef4444; fill-opacity: .30 }
 .route { fill: #8b5cf6; fill-opacity: .30 }
+.own-0 { fill: #1f6feb } .own-1 { fill: #2da44e } .own-2 { fill: #bf3989 } .own-3 { fill: #8250df }
+.own-4 { fill: #cf222e } .own-5 { fill: #0a7ea4 } .own-6 { fill: #bc4c00 } .own-7 { fill: #1b7c83 }
+.own-8 { fill: #9a6700 } .own-9 { fill: #6639ba } .own-10 { fill: #57606a }
+.other-0 { fill: #9aa5b1 } .other-1 { fill: #c8b560 } .other-2 { fill: #b98bb5 }
+.other-3 { fill: #7fa9a3 } .other-4 { fill: #d08c60 } .other-5 { fill: #6b7a90 }
 @media (prefers-color-scheme: dark) {
   text, .lane { fill: #e5e7eb }
   .page { fill: #111827 }
@@ -99,11 +104,13 @@ void Svg::line(double x1, double y1, double x2, double y2, const char* style) {
           "\" y2=\"" + number(y2) + "\" class=\"" + style + "\"/>\n";
 }
 
-void Svg::box(double x, double y, double width, double height, const char* style, double round) {
+void Svg::box(double x, double y, double width, double height, const char* style, double round,
+              std::string_view hint) {
   out_ += "<rect x=\"" + number(x) + "\" y=\"" + number(y) + "\" width=\"" + number(width) +
           "\" height=\"" + number(height) + '"';
   if (round > 0) out_ += " rx=\"" + number(round) + '"';
-  out_ += std::string(" class=\"") + style + "\"/>\n";
+  out_ += std::string(" class=\"") + style + '"';
+  out_ += hint.empty() ? "/>\n" : "><title>" + escaped(hint) + "</title></rect>\n";
 }
 
 void Svg::curve(const Points& points, const char* style) {

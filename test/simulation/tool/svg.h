@@ -19,7 +19,9 @@ class Svg {
   void text(double x, double y, std::string_view words, const char* style,
             Anchor anchor = Anchor::kStart);
   void line(double x1, double y1, double x2, double y2, const char* style);
-  void box(double x, double y, double width, double height, const char* style, double round = 0);
+  /// `hint` is shown where the pointer rests on it.
+  void box(double x, double y, double width, double height, const char* style, double round = 0,
+           std::string_view hint = {});
   using Points = std::vector<std::pair<double, double>>;
   void curve(const Points& points, const char* style);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A bar chart as a self-contained SVG: groups along the x axis, in each one bar per series.
+// Bar charts as one SVG: groups along the x axis, in each one bar per series. Pure.
 #pragma once
 
 #include <optional>
