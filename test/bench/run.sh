@@ -9,10 +9,22 @@
 #   test/bench/run.sh events query           some of it
 #   test/bench/run.sh --out docs/results     also writes side-by-side.md, .json and .svg there
 #   test/bench/run.sh thousand               a thousand agents on this host, for ten minutes
+#   test/bench/run.sh micro                  microbenchmarks of the hot path (Google Benchmark)
 #   test/bench/run.sh --help                 all options and measures
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+if [ "${1:-}" = micro ]; then
+  shift
+  if ! dpkg-query -W -f '${Status}' libbenchmark-dev 2>/dev/null | grep -q 'ok installed'; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      libbenchmark-dev >/dev/null
+  fi
+  cmake -S "$root" --preset release -DSTARLING_BENCH=ON >/dev/null
+  cmake --build "$root/build/release" --target microbench >/dev/null
+  exec "$root/build/release/test/bench/microbench" "$@"
+fi
 if [ -z "${BENCH_INSIDE:-}" ]; then
   if [ "$(id -u)" -ne 0 ]; then
     echo "test/bench/run.sh: namespaces want root" >&2
