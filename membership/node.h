@@ -97,14 +97,15 @@ struct Statistics {
   uint64_t pushes_abandoned = 0;
   uint64_t syncs = 0;
   uint64_t events_accepted = 0;
-  uint64_t events_missed = 0;     ///< known to have existed, no longer held by anybody asked
-  uint64_t dropped_members = 0;   ///< over kMaxMembers
-  uint64_t dropped_progress = 0;  ///< over kMaxProgress or kMaxBeyond
-  uint64_t dropped_queries = 0;   ///< forgotten early, over kMaxSeenQueries
-  uint64_t dropped_hops = 0;      ///< over kMaxPendingHops: sent once, not repeated
-  uint64_t dropped_batched = 0;   ///< over kMaxBatched: left to anti-entropy
-  uint64_t dropped_direct = 0;    ///< over kMaxDirect, or nobody could carry it
-  uint64_t refused_streams = 0;   ///< over kMaxStreams
+  uint64_t events_missed = 0;         ///< known to have existed, no longer held by anybody asked
+  uint64_t dropped_members = 0;       ///< over kMaxMembers
+  uint64_t dropped_progress = 0;      ///< over kMaxProgress or kMaxBeyond
+  uint64_t dropped_queries = 0;       ///< forgotten early, over kMaxSeenQueries
+  uint64_t dropped_hops = 0;          ///< over kMaxPendingHops: sent once, not repeated
+  uint64_t dropped_push_retries = 0;  ///< not repeated, since repeating did not help lately
+  uint64_t dropped_batched = 0;       ///< over kMaxBatched: left to anti-entropy
+  uint64_t dropped_direct = 0;        ///< over kMaxDirect, or nobody could carry it
+  uint64_t refused_streams = 0;       ///< over kMaxStreams
 };
 
 /// What to ask of whom. Filters are conjunctive; an empty filter matches everyone.

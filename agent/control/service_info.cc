@@ -98,6 +98,7 @@ void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {
   protocol.add("dropped_progress", counts.dropped_progress);
   protocol.add("dropped_queries", counts.dropped_queries);
   protocol.add("dropped_hops", counts.dropped_hops);
+  protocol.add("dropped_push_retries", counts.dropped_push_retries);
   protocol.add("dropped_direct", counts.dropped_direct);
   protocol.add("refused_streams", counts.refused_streams);
   protocol.add("stalls", parts.cluster.statistics().stalls);

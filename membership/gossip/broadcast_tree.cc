@@ -15,6 +15,14 @@ namespace {
 constexpr unsigned kTries = 5;
 constexpr unsigned kTriesSameChild = 2;
 constexpr int kHopTimeGain = 8;
+// Repetitions are paid for: some at once, so many for each hop that was acknowledged, and a few
+// with time. When all round trips have become longer than we wait, or most members are cut off, a
+// flood of them would help nobody.
+constexpr double kCreditPerHop = 2;
+constexpr double kCreditPerSecond = 64;
+// A hop that was given up is kept for this many of the longest time-outs: an acknowledgement that
+// comes late says how long it takes.
+constexpr int kLateTimeouts = 3;
 constexpr size_t kCoveredRanges = 4;      // per record
 constexpr size_t kCoveredRecords = 8192;  // remembered at once
 constexpr Duration kCoveredFor = std::chrono::seconds(10);
@@ -191,12 +199,36 @@ void BroadcastTree::transmit(uint32_t id, const Hop& hop, const Entry& child) {
 }
 
 void BroadcastTree::acknowledged(uint32_t hop) {
-  if (const auto found = hops_.find(hop); found != hops_.end()) {
-    const Duration took = context_.now - found->second.sent;
-    hop_time_ = took < hop_time_ ? took : hop_time_ + (took - hop_time_) / kHopTimeGain;
+  const auto found = hops_.find(hop);
+  if (found == hops_.end()) return;
+  const Duration took = context_.now - found->second.sent;
+  hop_time_ = took < hop_time_ ? took : hop_time_ + (took - hop_time_) / kHopTimeGain;
+  if (found->second.given_up()) {
+    --given_up_;
+  } else {
+    credit_ = std::min(credit_ + kCreditPerHop, kCreditMax);
   }
-  hops_.erase(hop);
+  hops_.erase(found);
   due_.erase(hop);
+}
+
+void BroadcastTree::give_up(uint32_t id, Hop& hop) {
+  ++context_.statistics.pushes_abandoned;
+  ++given_up_;
+  hop.records.reset();
+  due_.set(id, context_.now + kLateTimeouts * context_.options.hop_timeout_max);
+}
+
+bool BroadcastTree::pay_for_repetition() {
+  const double passed = std::chrono::duration<double>(context_.now - credit_at_).count();
+  credit_ = std::min(credit_ + passed * kCreditPerSecond, kCreditMax);
+  credit_at_ = context_.now;
+  if (credit_ < 1) {
+    ++context_.statistics.dropped_push_retries;
+    return false;
+  }
+  credit_ -= 1;
+  return true;
 }
 
 TimePoint BroadcastTree::next_deadline() const {
@@ -213,35 +245,37 @@ void BroadcastTree::retry(uint32_t id) {
   const auto found = hops_.find(id);
   if (found == hops_.end()) return;
   Hop& hop = found->second;
-  const Entry* child = table_.find(hop.child);
-  const bool gone = child == nullptr || !child->up();
-  if (hop.tries >= kTries || (gone && hop.range.begin >= hop.range.end)) {
-    ++context_.statistics.pushes_abandoned;
+  if (hop.given_up()) {
+    --given_up_;
     hops_.erase(found);
     return;
   }
+  const Entry* child = table_.find(hop.child);
+  const bool gone = child == nullptr || !child->up();
+  if (hop.tries >= kTries || (gone && hop.range.begin >= hop.range.end)) return give_up(id, hop);
   if (gone || hop.tries >= kTriesSameChild) {
-    // Another representative of the same range, if it has one.
-    std::vector<Entry*> others;
-    const size_t end = table_.ring_place(hop.range.end);
-    for (size_t place = table_.ring_place(hop.range.begin); place < end; ++place) {
-      Entry& entry = table_.ring_at(place);
-      if (entry.id() != hop.child && entry.id() != hop.origin) others.push_back(&entry);
-    }
-    if (!others.empty()) {
-      child = others[context_.random.below(others.size())];
-      hop.child = child->id();
-    } else if (gone) {
-      ++context_.statistics.pushes_abandoned;
-      hops_.erase(found);
-      return;
-    }
+    const Entry* other = another_representative(hop);
+    if (other == nullptr && gone) return give_up(id, hop);
+    if (other != nullptr) child = other;
+    hop.child = child->id();
   }
   ++hop.tries;
-  ++context_.statistics.push_retries;
   hop.timeout = std::min(2 * hop.timeout, context_.options.hop_timeout_max);
-  transmit(id, hop, *child);
+  if (pay_for_repetition()) {
+    ++context_.statistics.push_retries;
+    transmit(id, hop, *child);
+  }
   due_.set(id, context_.now + hop.timeout);
+}
+
+const Entry* BroadcastTree::another_representative(const Hop& hop) {
+  std::vector<const Entry*> others;
+  const size_t end = table_.ring_place(hop.range.end);
+  for (size_t place = table_.ring_place(hop.range.begin); place < end; ++place) {
+    const Entry& entry = table_.ring_at(place);
+    if (entry.id() != hop.child && entry.id() != hop.origin) others.push_back(&entry);
+  }
+  return others.empty() ? nullptr : others[context_.random.below(others.size())];
 }
 
 }  // namespace starling::membership

@@ -3,8 +3,9 @@
 // BroadcastTree: tells every member of a new record within a few round trips, for about one payload
 // a member. The sender splits the ring into `tree_fanout` ranges and sends the record, with its
 // range, to one random member of each, who does the same with its range. Each hop is acknowledged,
-// repeated to the same member once, then to another member of the range. No tree is kept. What it
-// misses (views that differ, five tries in vain) announcements and anti-entropy repair.
+// repeated to the same member once, then to another member of the range, as long as repeating helps
+// (there is a budget for it). No tree is kept. What it misses (views that differ, five tries in
+// vain) announcements and anti-entropy repair.
 //
 // Clusters of up to `tree_direct_max` others are told in one hop.
 //
@@ -50,8 +51,8 @@ class BroadcastTree {
                const NodeId& origin);
   void acknowledged(uint32_t hop);
 
-  /// Hops that wait for an acknowledgement.
-  [[nodiscard]] size_t pending() const { return hops_.size(); }
+  /// Hops that wait for an acknowledgement and may be repeated.
+  [[nodiscard]] size_t pending() const { return hops_.size() - given_up_; }
   /// Records that wait to be broadcast together.
   [[nodiscard]] size_t gathered() const { return gathered_.size(); }
   [[nodiscard]] TimePoint next_deadline() const;
@@ -76,6 +77,7 @@ class BroadcastTree {
     Duration timeout;
     unsigned tries;
     TimePoint sent;  // for the first time
+    [[nodiscard]] bool given_up() const { return records == nullptr; }
   };
 
   void gather(const proto::Record& record, Duration delay);
@@ -87,9 +89,16 @@ class BroadcastTree {
                 const Range& range, const NodeId& origin);
   void transmit(uint32_t id, const Hop& hop, const Entry& child);
   void retry(uint32_t id);
+  void give_up(uint32_t id, Hop& hop);
+  /// Another member of the hop's range; null when there is none.
+  [[nodiscard]] const Entry* another_representative(const Hop& hop);
+  /// False when too much was repeated lately.
+  [[nodiscard]] bool pay_for_repetition();
   [[nodiscard]] Duration first_timeout(const Entry& child);
   /// True when this range of this record was not ours to cover before; it is from now on.
   bool take_cover(uint64_t fingerprint, const Range& range);
+
+  static constexpr double kCreditMax = 128;
 
   Context& context_;
   MemberTable& table_;
@@ -100,6 +109,9 @@ class BroadcastTree {
   // since those may be answers to a repetition.
   Duration hop_time_{0};
   Deadlines<uint32_t> due_;
+  size_t given_up_ = 0;         // of hops_
+  double credit_ = kCreditMax;  // repetitions that may be sent now
+  TimePoint credit_at_;         // when it last grew with time
   // Ranges that this node has covered lately, by record.
   std::unordered_map<uint64_t, std::vector<Range>> covered_;
   Deadlines<uint64_t> forget_;

@@ -91,6 +91,16 @@ TEST_CASE("helpers bridge a cut link so well that nobody is even suspected") {
   cluster.settle(10s);
 }
 
+TEST_CASE("packets that suddenly take long do not make a flood of repetitions") {
+  Cluster cluster(seeded(110));
+  cluster.boot(60);
+  cluster.world.change_links([](Network& network) { network.model().extra_latency = 295ms; });
+  cluster.world.run_for(20s);
+  CHECK(cluster.checker.packets_per_second_max() < 1000);
+  cluster.world.change_links([](Network& network) { network.model().extra_latency = {}; });
+  cluster.settle(60s);
+}
+
 TEST_CASE("local health recovers when the network does") {
   Cluster cluster(seeded(104));
   cluster.boot(10);

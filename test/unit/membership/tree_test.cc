@@ -157,6 +157,64 @@ TEST_CASE("a hop that is not acknowledged is repeated at growing intervals and t
   }
 }
 
+TEST_CASE("repetitions are few when nothing is acknowledged") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[0];
+  node.context.now += 10s;
+  size_t pushes = 0;
+  const TimePoint end = node.context.now + 1s;
+  for (uint32_t i = 0; i < 100; ++i) {
+    proto::Record made = record();
+    made.set_key(std::to_string(i));
+    node.tree.publish(made, node_id(0));
+  }
+  while (node.context.now <= end) {
+    for (const auto& [to, packet] : node.sent()) {
+      pushes += static_cast<size_t>(packet.pushes_size());
+    }
+    node.context.now = std::max(node.context.now, node.tree.next_deadline());
+    node.tree.advance();
+  }
+  CHECK(pushes >= 800 + 128);
+  CHECK(pushes <= 800 + 128 + 65);  // without a budget 4000
+  CHECK(node.context.statistics.dropped_push_retries > 3000);
+  CHECK(node.tree.pending() == 0);
+}
+
+TEST_CASE("acknowledgements that come after the last try make the next wait longer") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[0];
+  // All pushes of a broadcast, acknowledged this long after they were first sent.
+  const auto pushes = [&](Duration round_trip) {
+    std::map<TimePoint, std::vector<uint32_t>> acks;
+    std::set<uint32_t> seen;
+    size_t count = 0;
+    node.tree.publish(record(), node_id(0));
+    for (const TimePoint end = node.context.now + 10s; node.context.now < end;) {
+      for (const auto& [to, packet] : node.sent()) {
+        for (const proto::Push& push : packet.pushes()) {
+          ++count;
+          if (seen.insert(push.hop()).second) {
+            acks[node.context.now + round_trip].push_back(push.hop());
+          }
+        }
+      }
+      const TimePoint answered = acks.empty() ? kNever : acks.begin()->first;
+      node.context.now =
+          std::max(node.context.now, std::min({end, answered, node.tree.next_deadline()}));
+      if (node.context.now >= answered) {
+        for (const uint32_t hop : acks.begin()->second) node.tree.acknowledged(hop);
+        acks.erase(acks.begin());
+      }
+      node.tree.advance();
+    }
+    return count;
+  };
+  CHECK(pushes(600ms) == size_t{8} * 5);
+  node.context.now += 1min;  // the range is forgotten
+  CHECK(pushes(600ms) <= size_t{8} * 2);
+}
+
 namespace {
 
 /// Pushes in everything that `node` has to send now, and the records in them, by number.
