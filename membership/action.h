@@ -59,7 +59,7 @@ struct FailureEvidence {
   unsigned confirmations = 0;  ///< distinct accusers beside the first
   bool refused = false;        ///< its host refused the port
   bool declared = false;       ///< others had declared it before
-  bool isolated = false;       ///< nothing was heard from anybody for isolated_after
+  bool isolated = false;       ///< nothing was heard from anybody for very long
 };
 
 struct MemberEvent {

@@ -64,7 +64,8 @@ struct Options {
   /// No packet from anyone for this long: nobody is declared failed. > 0.
   Duration deaf_after = 1500ms;
   /// Nothing heard from anybody for this long: unconfirmed suspicions may fail after all. Long,
-  /// because it is more likely that this host has lost its network than that all others died. > 0.
+  /// because it is more likely that this host has lost its network than that all others died. Not
+  /// so with fewer than seven others: there it is no longer than `suspicion_max`. > 0.
   Duration isolated_after = 10min;
 
   Guards guards;

@@ -127,12 +127,19 @@ bool Members::may_fail(const Suspicion& suspicion) const {
   const bool small = up_count() < kConfirmFrom;
   const Guards& guards = context_.options.guards;
   const Duration silence = guards.deaf ? context_.now - last_heard_ : Duration(0);
-  if (!small && silence > context_.options.deaf_after) {
-    return silence >= context_.options.isolated_after;
-  }
+  if (!small && silence > context_.options.deaf_after) return isolated();
   if (small || !guards.confirmation) return true;
   // Declared elsewhere, on evidence that we were not shown: we want our own.
   return suspicion.confirmations() >= 1 || (suspicion.declared && suspicion.own);
+}
+
+bool Members::isolated() const {
+  // The fewer the others are, the likelier it is that they have all died.
+  const Options& options = context_.options;
+  const Duration wait = up_count() < kManyFrom
+                            ? std::min(options.suspicion_max, options.isolated_after)
+                            : options.isolated_after;
+  return context_.now - last_heard_ >= wait;
 }
 
 bool Members::spoke_lately(const Suspicion& suspicion) const {
@@ -182,7 +189,7 @@ FailureEvidence Members::evidence_of(const Suspicion& suspicion) const {
           .confirmations = static_cast<unsigned>(suspicion.confirmations()),
           .refused = suspicion.refused || suspicion.self_refused,
           .declared = suspicion.declared,
-          .isolated = context_.now - last_heard_ >= context_.options.isolated_after};
+          .isolated = isolated()};
 }
 
 void Members::believe_failed(Entry& entry, Incarnation incarnation) {

@@ -124,6 +124,8 @@ class Members {
   void last_words(const NodeId& id);
   /// Whether the evidence at hand is enough to declare a suspect failed.
   [[nodiscard]] bool may_fail(const Suspicion& suspicion) const;
+  /// Nothing was heard from anybody for so long that all others must be gone, or this host is.
+  [[nodiscard]] bool isolated() const;
   [[nodiscard]] FailureEvidence evidence_of(const Suspicion& suspicion) const;
   void fail(Entry& entry);
   void mark_left(Entry& entry, Incarnation incarnation, bool prune);

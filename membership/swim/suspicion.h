@@ -40,5 +40,8 @@ struct Suspicion {
 
 /// Clusters smaller than this have nobody to confirm: one member's word is enough there.
 inline constexpr size_t kConfirmFrom = 4;
+/// In clusters smaller than this, a member that hears nobody takes the others for dead after
+/// Options::suspicion_max instead of Options::isolated_after.
+inline constexpr size_t kManyFrom = 8;
 
 }  // namespace starling::membership

@@ -63,7 +63,7 @@ struct CheckerOptions {
   size_t packets_per_second_base = 250;
   size_t packets_per_second_factor = 20;
   /// Suspicions of an undisturbed process end within this time, those of others, or across a
-  /// partition, within more: who is alone waits for Options::isolated_after.
+  /// partition, within more: who is alone among many waits for Options::isolated_after.
   Duration suspicion_bound = 45s;
   Duration suspicion_bound_disturbed = 680s;
   /// Looking at all that a process holds takes time: done every so often per member that there is.

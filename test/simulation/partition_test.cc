@@ -61,6 +61,22 @@ TEST_CASE("a single member is cut off for long and comes back") {
   cluster.settle(120s);
 }
 
+TEST_CASE("the last of a small cluster knows that it is alone within a minute") {
+  for (const uint64_t seed : {7114, 13532, 17535}) {
+    WorldOptions options = seeded(seed);
+    options.refusals = false;
+    Cluster cluster(options);
+    cluster.boot(4);
+    for (const NodeIndex node : {3U, 2U, 1U}) {
+      cluster.world.crash(node);
+      cluster.world.run_for(500ms);
+    }
+    cluster.world.run_for(60s);
+    CHECK(cluster.members.count(MemberChange::kFailed) == 3);
+    cluster.settle(10s);
+  }
+}
+
 TEST_CASE("members that all lost each other find each other") {
   for (uint64_t seed = 90; seed < 100; ++seed) {
     Cluster cluster(seeded(seed));

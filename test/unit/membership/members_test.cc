@@ -191,6 +191,22 @@ TEST_CASE("a newcomer at a known address retires who was there before") {
   CHECK(parts.table.find_name("node3")->id() == node_id(88));
 }
 
+TEST_CASE("the last of few waits less long than the last of many") {
+  const uint32_t others = GENERATE(6U, 7U);
+  Parts parts;
+  fill(parts, others);
+  parts.members.heard_from(node_id(1));
+  for (uint32_t i = 1; i <= others; ++i) {
+    parts.members.accuse(node_id(i), at(5), {{node_id(0)}, false, false, false});
+  }
+  parts.run_for(29s);
+  CHECK(parts.table.up_count() == others);
+  parts.run_for(4s);
+  CHECK(parts.table.up_count() == (others == 6 ? 0 : others));
+  parts.run_for(10min);
+  CHECK(parts.table.up_count() == 0);
+}
+
 TEST_CASE("force-leave turns failed into left and an alive member refutes") {
   Parts parts;
   fill(parts, 3);
