@@ -248,14 +248,15 @@ void Sync::send_snapshot(StreamId stream) {
     snapshot_.clear();
     size_t bytes = kBatchBytes;
     for (const Entry* entry : parts_.table.all()) {
-      proto::Record record = Members::encode(parts_.members.describe(*entry));
-      const size_t size = record.ByteSizeLong() + 5;
-      if (bytes + size > kBatchBytes) {
-        snapshot_.emplace_back();
-        bytes = 0;
+      for (proto::Record& record : parts_.members.introduce(entry->id())) {
+        const size_t size = record.ByteSizeLong() + 5;
+        if (bytes + size > kBatchBytes) {
+          snapshot_.emplace_back();
+          bytes = 0;
+        }
+        *snapshot_.back().add_records() = std::move(record);
+        bytes += size;
       }
-      *snapshot_.back().add_records() = std::move(record);
-      bytes += size;
     }
     snapshot_print_ = print;
     snapshot_made_ = context_.now;
@@ -378,7 +379,7 @@ void Sync::send_batches(StreamId stream, const std::vector<NodeId>& members,
     bytes += size;
   };
   for (const NodeId& id : members) {
-    if (auto record = parts_.members.encode(id)) add(std::move(*record));
+    for (proto::Record& record : parts_.members.introduce(id)) add(std::move(record));
   }
   for (const MessageId& id : events) {
     if (auto record = parts_.events.find(id)) add(std::move(*record));

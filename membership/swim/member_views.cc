@@ -23,13 +23,12 @@ proto::MemberRecord Members::own_record() const {
 }
 
 proto::MemberRecord Members::describe(const Entry& entry) const {
-  proto::MemberRecord record;
-  record.set_id(std::string(entry.id().wire()));
-  record.set_incarnation(entry.incarnation.value);
-  record.set_ltime(entry.ltime);
   const auto suspicion = suspicions_.find(entry.id());
   if (entry.status == Status::kSuspect && suspicion != suspicions_.end()) {
     // An accusation: known members need no description.
+    proto::MemberRecord record;
+    record.set_id(std::string(entry.id().wire()));
+    record.set_ltime(entry.ltime);
     record.set_status(suspicion->second.declared ? proto::MEMBER_FAILED : proto::MEMBER_SUSPECT);
     record.set_incarnation(suspicion->second.incarnation.value);
     record.set_refused(suspicion->second.refused);
@@ -38,6 +37,14 @@ proto::MemberRecord Members::describe(const Entry& entry) const {
     }
     return record;
   }
+  return full_record(entry);
+}
+
+proto::MemberRecord Members::full_record(const Entry& entry) const {
+  proto::MemberRecord record;
+  record.set_id(std::string(entry.id().wire()));
+  record.set_incarnation(entry.incarnation.value);
+  record.set_ltime(entry.ltime);
   record.set_name(entry.name());
   record.set_address(entry.address().wire_ip());
   record.set_port(entry.address().port());
@@ -58,6 +65,17 @@ std::optional<proto::Record> Members::encode(const NodeId& id) const {
   const Entry* entry = table_.find(id);
   if (entry == nullptr) return std::nullopt;
   return encode(describe(*entry));
+}
+
+std::vector<proto::Record> Members::introduce(const NodeId& id) const {
+  const Entry* entry = table_.find(id);
+  if (entry == nullptr) {
+    if (id != context_.identity.id) return {};
+    return {encode(own_record())};
+  }
+  std::vector<proto::Record> records{encode(full_record(*entry))};
+  if (entry->status == Status::kSuspect) records.push_back(encode(describe(*entry)));
+  return records;
 }
 
 proto::Record Members::encode(const proto::MemberRecord& record) {

@@ -81,6 +81,9 @@ class Members {
   /// What gossip should carry about a member now; none when it is unknown.
   [[nodiscard]] std::optional<proto::Record> encode(const NodeId& id) const;
   [[nodiscard]] static proto::Record encode(const proto::MemberRecord& record);
+  /// What somebody who may not know a member must hear, in this order: its description, and after
+  /// it the accusation if it is a suspect. Empty when it is unknown here.
+  [[nodiscard]] std::vector<proto::Record> introduce(const NodeId& id) const;
   [[nodiscard]] Member view(const Entry& entry) const;
   [[nodiscard]] Member self() const;
   /// This node's own share of the fingerprint: 0 once it has left.
@@ -140,6 +143,8 @@ class Members {
   void recovered(const NodeId& id);
   /// Heard as "failed" where that is believed at once (Guards::demotion is off).
   void believe_failed(Entry& entry, Incarnation incarnation);
+  /// With the description, whatever is said about it.
+  [[nodiscard]] proto::MemberRecord full_record(const Entry& entry) const;
   void announce(MemberChange change, Entry& entry, const FailureEvidence& evidence = {});
   void publish(const proto::MemberRecord& record);
   /// What is said about others: where one fails or is cut off, many often do.

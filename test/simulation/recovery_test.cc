@@ -91,6 +91,20 @@ TEST_CASE("helpers bridge a cut link so well that nobody is even suspected") {
   cluster.settle(10s);
 }
 
+TEST_CASE("who joins while a member is suspected learns of that member") {
+  Cluster cluster(seeded(109));
+  cluster.boot(10);
+  cluster.world.crash(3, StopKind::kHostDown);
+  const auto suspected = [&] { return cluster.world.node(0).sizes().suspicions > 0; };
+  REQUIRE(cluster.world.run_while_not(suspected, 10s));
+  const NodeIndex newcomer = cluster.world.add_node();
+  cluster.world.join(newcomer, {0});
+  cluster.world.run_for(20s);
+  CHECK(cluster.shown_by_all("node-3", Status::kFailed));
+  cluster.world.restart(3);
+  cluster.settle(60s);
+}
+
 TEST_CASE("packets that suddenly take long do not make a flood of repetitions") {
   Cluster cluster(seeded(110));
   cluster.boot(60);

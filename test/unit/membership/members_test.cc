@@ -191,6 +191,23 @@ TEST_CASE("a newcomer at a known address retires who was there before") {
   CHECK(parts.table.find_name("node3")->id() == node_id(88));
 }
 
+TEST_CASE("a stranger is introduced to a suspect with its description and what is said of it") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.accuse(node_id(3), at(5), {{node_id(0), node_id(4)}, false, false, false});
+  Parts stranger;
+  for (const proto::Record& record : parts.members.introduce(node_id(3))) {
+    CHECK(stranger.members.apply(record, Heard::kJoining) == Verdict::kFresh);
+  }
+  REQUIRE(stranger.table.find(node_id(3)) != nullptr);
+  CHECK(status_of(stranger, 3) == Status::kSuspect);
+  CHECK(stranger.table.fingerprint() ==
+        MemberTable::fingerprint_of(node_id(3), at(5)));  // as everybody else counts it
+  CHECK(parts.members.introduce(node_id(4)).size() == 1);
+  CHECK(parts.members.introduce(node_id(0)).size() == 1);
+  CHECK(parts.members.introduce(node_id(99)).empty());
+}
+
 TEST_CASE("the last of few waits less long than the last of many") {
   const uint32_t others = GENERATE(6U, 7U);
   Parts parts;
