@@ -47,6 +47,8 @@ struct Entry {
   bool displaced : 1 = false;
   /// Users were told that it joined, and will be told what becomes of it.
   bool announced : 1 = false;
+  /// It went without a word to users, since another one holds its name: for them it is still there.
+  bool went_quietly : 1 = false;
   /// Others reach it badly, but not never (swim/degraded.h).
   bool degraded : 1 = false;
 

@@ -127,9 +127,11 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   }
   settle_name(entry->name());
   if (old_name != entry->name()) settle_name(old_name);
-  if (!was_up || planted(PlantedBug::kAnnounceEveryAlive)) {
+  const bool joins = !was_up && !entry->went_quietly;
+  entry->went_quietly = false;
+  if (joins || planted(PlantedBug::kAnnounceEveryAlive)) {
     announce(MemberChange::kJoin, *entry);
-  } else if (changed) {
+  } else if (changed || !was_up) {
     announce(MemberChange::kUpdate, *entry);
   }
   if (refuted) note_refutation(*entry);
@@ -259,11 +261,13 @@ void Members::refute(Incarnation accused) {
 void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   clear_suspicion(entry);
   const Status before = entry.status;
+  const bool was_up = entry.up();
   table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));
   entry.leaving = false;
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.tombstone_timeout);
   const bool quiet = entry.displaced;
+  entry.went_quietly = entry.went_quietly || (quiet && was_up);
   settle_name(entry.name());
   if (before != Status::kLeft && !quiet) announce(MemberChange::kLeave, entry);
   if (prune) reap(entry.id());
@@ -277,7 +281,7 @@ void Members::reap(const NodeId& id) {
   piggyback_.drop(id);
   clear_suspicion(*entry);
   const std::string name = entry->name();
-  if (!entry->displaced) announce(MemberChange::kReap, *entry);
+  if (!entry->displaced && !entry->went_quietly) announce(MemberChange::kReap, *entry);
   table_.erase(id);
   settle_name(name);
 }

@@ -191,6 +191,23 @@ TEST_CASE("a newcomer at a known address retires who was there before") {
   CHECK(parts.table.find_name("node3")->id() == node_id(88));
 }
 
+TEST_CASE("who went quietly under a name that another holds joins no second time") {
+  Parts parts;
+  fill(parts, 5);
+  proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
+  newcomer.set_name("node3");
+  parts.members.apply(newcomer, Heard::kSynced);
+  parts.take<MemberEvent>();
+  parts.members.apply(member_record(3, at(5), proto::MEMBER_LEFT), Heard::kSynced);
+  CHECK(status_of(parts, 3) == Status::kLeft);
+  CHECK(parts.take<MemberEvent>().empty());
+  parts.members.apply(member_record(3, at(6)), Heard::kSynced);
+  CHECK(status_of(parts, 3) == Status::kAlive);
+  const auto events = parts.take<MemberEvent>();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].change == MemberChange::kUpdate);
+}
+
 TEST_CASE("a stranger is introduced to a suspect with its description and what is said of it") {
   Parts parts;
   fill(parts, 9);
