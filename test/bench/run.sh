@@ -9,18 +9,28 @@
 #   test/bench/run.sh events query           some of it
 #   test/bench/run.sh --out docs/results     also writes side-by-side.md, .json and .svg there
 #   test/bench/run.sh thousand               a thousand agents on this host, for ten minutes
+#   test/bench/run.sh growth                 one agent with 10 to 10,000 members (bench_peers)
 #   test/bench/run.sh micro                  microbenchmarks of the hot path (Google Benchmark)
 #   test/bench/run.sh --help                 all options and measures
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+need() {
+  local package missing=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+      missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >/dev/null
+}
+
 if [ "${1:-}" = micro ]; then
   shift
-  if ! dpkg-query -W -f '${Status}' libbenchmark-dev 2>/dev/null | grep -q 'ok installed'; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      libbenchmark-dev >/dev/null
-  fi
+  need libbenchmark-dev
   cmake -S "$root" --preset release -DSTARLING_BENCH=ON >/dev/null
   cmake --build "$root/build/release" --target microbench >/dev/null
   exec "$root/build/release/test/bench/microbench" "$@"
@@ -30,22 +40,21 @@ if [ -z "${BENCH_INSIDE:-}" ]; then
     echo "test/bench/run.sh: namespaces want root" >&2
     exit 1
   fi
-  if ! /usr/bin/python3 -c 'import msgpack' 2>/dev/null || [ ! -x /usr/bin/serf ]; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      python3-msgpack serf >/dev/null
-  fi
+  need iproute2 libbenchmark-dev python3-msgpack serf
   if [ -z "${STARLING_BINARY:-}" ]; then
-    cmake -S "$root" --preset release >/dev/null
-    cmake --build "$root/build/release" --target starling >/dev/null
+    cmake -S "$root" --preset release -DSTARLING_BENCH=ON >/dev/null
+    cmake --build "$root/build/release" --target starling bench_peers >/dev/null
   fi
   exec env BENCH_INSIDE=1 unshare --net --pid --fork --mount-proc --kill-child \
     "${BASH_SOURCE[0]}" "$@"
 fi
 ip link set lo up
 cd "$root"
-if [ "${1:-}" = thousand ]; then
-  shift
-  exec /usr/bin/python3 -B test/bench/thousand.py "$@"
-fi
+case "${1:-}" in
+  thousand | growth)
+    name=$1
+    shift
+    exec /usr/bin/python3 -B "test/bench/$name.py" "$@"
+    ;;
+esac
 exec /usr/bin/python3 -B test/bench/compare.py "$@"
