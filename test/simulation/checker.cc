@@ -124,11 +124,10 @@ void Checker::process_started(NodeIndex node, bool with_state) {
   process.seen.clear();
   process.stalled_at = process.stopped_at = kNever;
   if (host.boot > 1) process.disturbed = world_.now();
-  if (process.clocks_lost) {  // the clocks of what it heard could not be kept
-    process.clocks = {};
-    process.event_ltime = 0;
-  }
-  process.clocks_lost = false;
+  // It goes on from what could be kept: while the disk was full, and until something was written
+  // again, that is less than it had.
+  process.clocks = host.disk.clocks();
+  process.event_ltime = std::min(process.event_ltime, process.clocks.event);
   if (!with_state) {
     ++process.line;
     process.clocks = {};
@@ -149,7 +148,6 @@ void Checker::process_stopping(NodeIndex node, StopKind kind) {
   owner.highest = std::max(owner.highest, host.node->self().incarnation);
   process.stopped_at = world_.now();
   process.stopped = kind;
-  process.clocks_lost = host.disk_full;
   process.stalled_at = kNever;
   process.seen.clear();
 }

@@ -196,9 +196,8 @@ class Checker : public Observer {
     TimePoint disk_free_at = TimePoint::min();  ///< since then all is kept
     TimePoint stopped_at = kNever;
     StopKind stopped = StopKind::kCrash;
-    bool clocks_lost = false;  ///< when it ended, its disk was full
-    bool impaired = false;     ///< by its links, processor or clock
-    int64_t second = 0;        ///< of the packet count
+    bool impaired = false;  ///< by its links, processor or clock
+    int64_t second = 0;     ///< of the packet count
     size_t packets = 0;
     TimePoint looked = TimePoint::min();  ///< all its members were looked at
     unsigned looks = 0;

@@ -289,6 +289,20 @@ TEST_CASE("an own event that is not later than one heard is seen") {
   CHECK(bench.broken() == "lamport-order");
 }
 
+TEST_CASE("a clock goes on from what the disk could keep") {
+  Bench bench;
+  bench.world.fill_disk(1);
+  REQUIRE(bench.world.send_event(1, "event", "one"));
+  bench.world.run_for(6s);  // it is looked at every five
+  REQUIRE(bench.world.node(1).clocks().event == 1);
+  bench.world.free_disk(1);
+  bench.world.crash(1);
+  bench.world.restart(1);
+  REQUIRE(bench.world.node(1).clocks().event == 0);
+  bench.world.run_for(6s);
+  CHECK(bench.broken().empty());
+}
+
 TEST_CASE("queries that are answered or end more than once are seen") {
   Bench bench;
   const MessageId id{bench.world.host(0).id, 7, 1};

@@ -43,6 +43,7 @@ class Disk {
 
   void apply(const membership::Action& action);
   void save_clocks(const membership::Clocks& clocks) { clocks_ = clocks; }
+  [[nodiscard]] const membership::Clocks& clocks() const { return clocks_; }
   [[nodiscard]] membership::Restored restore() const;
   void wipe() { *this = Disk(written_); }
 

@@ -159,7 +159,8 @@ std::optional<Duration> Network::leave_host(NodeIndex node, size_t bytes, TimePo
   if (node >= wires_.size() || wires_[node].bandwidth <= 0) return Duration::zero();
   Wire& wire = wires_[node];
   const Duration waiting = std::max(wire.free - now, Duration::zero());
-  if (waiting > transmission(model_.egress_queue, wire.bandwidth)) return std::nullopt;
+  const Duration longest = transmission(model_.egress_queue, wire.bandwidth);
+  if (waiting > std::min(longest, model_.egress_wait)) return std::nullopt;
   const Duration leaves = waiting + transmission(bytes, wire.bandwidth);
   wire.free = now + leaves;
   return leaves;

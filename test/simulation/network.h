@@ -52,6 +52,9 @@ struct LinkModel {
   double bandwidth = 125e6;  ///< bytes per second of a stream
   /// Bytes that wait at a host whose bandwidth is limited; what comes then is dropped.
   size_t egress_queue = 256U << 10;
+  /// Nor does anything wait longer than this there: no real queue speaks for a host that has long
+  /// been gone.
+  Duration egress_wait = 5s;
 
   static LinkModel lan() { return {}; }
   static LinkModel wan();

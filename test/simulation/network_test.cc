@@ -209,6 +209,19 @@ TEST_CASE("a narrow wire queues what leaves and drops what is too much") {
   CHECK(network.datagram(2, 1, 898, kStart).delay[0] < 5ms);
 }
 
+TEST_CASE("nothing waits at a narrow wire for longer than a queue makes it wait") {
+  Network network(LinkModel(), 1);
+  network.set_bandwidth(1, 1'000);
+  size_t sent = 0;
+  for (int i = 0; i < 100; ++i) {  // 100 s of them: the queue would hold them all
+    const Network::Arrivals arrivals = network.datagram(1, 2, 898, kStart);
+    if (arrivals.count == 0) continue;
+    ++sent;
+    CHECK(arrivals.delay[0] < 6100ms);
+  }
+  CHECK(sent == 6);
+}
+
 TEST_CASE("a black hole swallows large datagrams alone") {
   Network network(LinkModel::lan(), 1);
   network.set_mtu(2, 500);

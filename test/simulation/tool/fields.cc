@@ -29,6 +29,7 @@ constexpr Field<LinkModel> kLinkFields[] = {
     {"extra-latency", &LinkModel::extra_latency},
     {"bandwidth", &LinkModel::bandwidth, true},
     {"egress-queue", &LinkModel::egress_queue},
+    {"egress-wait", &LinkModel::egress_wait},
 };
 
 constexpr Field<WorldOptions> kHostFields[] = {
