@@ -139,7 +139,7 @@ bool Members::isolated() const {
   const Duration wait = up_count() < kManyFrom
                             ? std::min(options.suspicion_max, options.isolated_after)
                             : options.isolated_after;
-  return context_.now - last_heard_ >= wait;
+  return context_.now - alone_since_ >= wait;
 }
 
 bool Members::spoke_lately(const Suspicion& suspicion) const {
@@ -237,7 +237,7 @@ void Members::clear_suspicion(Entry& entry) {
 
 bool Members::heard_from(const NodeId& sender) {
   const Duration silence = context_.now - last_heard_;
-  last_heard_ = context_.now;
+  last_heard_ = alone_since_ = context_.now;
   if (suspicions_.empty()) return false;
   if (silence > context_.options.deaf_after && context_.options.guards.deaf) forgive(silence);
   const auto found = suspicions_.find(sender);
@@ -252,6 +252,7 @@ bool Members::heard_from(const NodeId& sender) {
 }
 
 void Members::forgive(Duration stalled) {
+  alone_since_ = std::min(alone_since_ + stalled, context_.now);
   for (auto& [id, suspicion] : suspicions_) {
     suspicion.start = std::min(suspicion.start + stalled, context_.now);
     arm(id, suspicion);

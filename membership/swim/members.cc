@@ -48,7 +48,8 @@ Members::Members(Context& context, MemberTable& table, BroadcastTree& tree, Pigg
       health_(health),
       incarnation_(Incarnation::at(context.identity.epoch, 0)),
       own_tags_(pack_tags(context.identity.tags)),
-      last_heard_(context.now) {}
+      last_heard_(context.now),
+      alone_since_(context.now) {}
 
 void Members::start() {
   own_ltime_ = context_.member_clock.tick();

@@ -164,6 +164,7 @@ class Members {
   bool left_ = false;
   bool own_name_taken_ = false;
   TimePoint last_heard_;
+  TimePoint alone_since_;  // the same, moved forward by time in which we did not run
   std::map<NodeId, Suspicion> suspicions_;
   Deadlines<NodeId> suspicion_due_;
   Deadlines<NodeId> last_words_due_;

@@ -241,6 +241,22 @@ TEST_CASE("the last of few waits less long than the last of many") {
   CHECK(parts.table.up_count() == 0);
 }
 
+TEST_CASE("a pause does not make a member believe that it is alone") {
+  Parts parts;
+  fill(parts, 5);
+  parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
+  for (int i = 0; i < 299; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  parts.context.now += 40s;
+  parts.members.forgive(40s);
+  parts.run_for(5s);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  parts.run_for(30s);
+  CHECK(status_of(parts, 3) == Status::kFailed);
+}
+
 TEST_CASE("force-leave turns failed into left and an alive member refutes") {
   Parts parts;
   fill(parts, 3);
