@@ -6,6 +6,7 @@
 #include "agent/agent_impl.h"
 #include "agent/handler_events.h"
 #include "agent/handler_specs.h"
+#include "agent/reachability.h"
 #include "handlers/text.h"
 
 namespace starling::agent {
@@ -55,6 +56,7 @@ ClusterHooks Agent::cluster_hooks() {
     dispatcher_->dispatch(to_handler_event(event), to_host(cluster_->node().self()));
   };
   hooks.query = [this](const membership::QueryArrived& query) {
+    if (query.name == kReachabilityQuery) return report_ways(query.id);
     service_->saw(query);
     dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
                                 [this, id = query.id](handlers::QueryOutcome outcome) {
@@ -77,6 +79,16 @@ handlers::DispatcherHooks Agent::dispatcher_hooks() {
   };
   hooks.settled = [this](const std::string& event_id) { deliveries_->settled(event_id); };
   return hooks;
+}
+
+/// Another member, or this one, asks how this member reaches the others.
+void Agent::report_ways(const membership::MessageId& query) {
+  using std::chrono::system_clock;
+  const auto unix = system_clock::now().time_since_epoch();
+  const proto::ReachabilityReport report = report_reachability(
+      cluster_->node(), cluster_->transport().strangers(), std::chrono::steady_clock::now(),
+      std::chrono::duration_cast<std::chrono::milliseconds>(unix).count());
+  cluster_->answer_query(query, {membership::ReplyKind::kResponse, report.SerializeAsString(), {}});
 }
 
 void Agent::job_finished(const handlers::JobReport& report) {

@@ -50,6 +50,7 @@ class Agent {
   Result<void> open_dispatcher();
   ClusterHooks cluster_hooks();
   handlers::DispatcherHooks dispatcher_hooks();
+  void report_ways(const membership::MessageId& query);
   void job_finished(const handlers::JobReport& report);
   void resume_deliveries();
 

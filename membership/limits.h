@@ -34,6 +34,8 @@ inline constexpr size_t kMaxPendingHops = 16'384;
 inline constexpr size_t kMaxBatched = 8192;
 /// Direct messages waiting for an acknowledgement.
 inline constexpr size_t kMaxDirect = 4096;
+/// Members whose ways are remembered because something is wrong with them.
+inline constexpr size_t kMaxRoutes = 1024;
 /// Streams open at once, in both directions together.
 inline constexpr size_t kMaxStreams = 256;
 

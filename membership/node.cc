@@ -69,6 +69,7 @@ void Node::receive_datagram(TimePoint now, const Address& from, std::string_view
 
 void Node::datagram_refused(TimePoint now, const Address& peer) {
   parts_->enter(now);
+  parts_->routes.refused(peer);
   parts_->prober.refused(peer);
   parts_->finish_turn();
 }
@@ -79,6 +80,7 @@ void Node::stream_opened(TimePoint now, StreamId stream) {
   if (const Streams::Stream* found = p.streams.find(stream)) {
     const StreamUse use = found->use;
     p.streams.opened(stream);
+    p.routes.stream_opened(found->peer);
     if (use == StreamUse::kProbe) p.prober.stream_opened(stream);
     if (use == StreamUse::kSync) p.sync.stream_opened(stream);
     if (use == StreamUse::kMessage) p.messenger.stream_opened(stream);
@@ -287,6 +289,15 @@ std::optional<Duration> Node::round_trip(const NodeId& id) const {
   const Entry* entry = parts_->table.find(id);
   if (entry == nullptr || !entry->measured()) return std::nullopt;
   return entry->srtt();
+}
+
+std::vector<Route> Node::routes() const {
+  return parts_->routes.list();
+}
+
+bool Node::probed(const NodeId& id) const {
+  const Entry* entry = parts_->table.find(id);
+  return entry != nullptr && entry->answered;
 }
 
 Clocks Node::clocks() const {

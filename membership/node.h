@@ -29,6 +29,7 @@
 #include "membership/member.h"
 #include "membership/options.h"
 #include "membership/random.h"
+#include "membership/route.h"
 #include "membership/time.h"
 #include "proto/support/result.h"
 
@@ -106,6 +107,7 @@ struct Statistics {
   uint64_t dropped_batched = 0;       ///< over kMaxBatched: left to anti-entropy
   uint64_t dropped_direct = 0;        ///< over kMaxDirect, or nobody could carry it
   uint64_t refused_streams = 0;       ///< over kMaxStreams
+  uint64_t dropped_routes = 0;        ///< over kMaxRoutes: not shown by `reachability`
 };
 
 /// What to ask of whom. Filters are conjunctive; an empty filter matches everyone.
@@ -225,6 +227,11 @@ class Node {
   [[nodiscard]] size_t up_count() const;
   /// Smoothed round trip to a member; none when never measured.
   [[nodiscard]] std::optional<Duration> round_trip(const NodeId& id) const;
+  /// Ways on which something went wrong lately, in no particular order; at most kMaxRoutes. A
+  /// member that is not among them was reached directly if probed() says that it was probed.
+  [[nodiscard]] std::vector<Route> routes() const;
+  /// Whether a datagram of this member has ever answered a probe of ours.
+  [[nodiscard]] bool probed(const NodeId& id) const;
   [[nodiscard]] Clocks clocks() const;
   /// 0 (healthy) .. local_health_max - 1.
   [[nodiscard]] unsigned local_health() const;

@@ -115,6 +115,7 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
   if (members.heard_from(sender)) {
     if (auto record = members.encode(sender)) outbox.record(from, std::move(*record));
   }
+  routes.heard(sender);
   receive_probe(from, sender, packet);
   for (const proto::Record& record : packet.records()) {
     NodeId origin;
@@ -250,6 +251,7 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
 void Node::Parts::stream_closed(StreamId id, StreamEnd end) {
   const auto stream = streams.forget(id);
   if (!stream) return;
+  if (!stream->open) routes.stream_failed(stream->peer, end, stream->patient);
   switch (stream->use) {
     case StreamUse::kProbe:
       prober.stream_closed(id, end);

@@ -24,6 +24,7 @@
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
 #include "membership/swim/prober.h"
+#include "membership/swim/routes.h"
 #include "proto/gossip.pb.h"
 
 namespace starling::membership {
@@ -39,7 +40,8 @@ struct Node::Parts {
         announcements(context, table, outbox),
         members(context, table, tree, piggyback, health),
         streams(context),
-        prober(context, table, members, outbox, streams, health),
+        routes(context, table),
+        prober(context, table, members, outbox, streams, health, routes),
         events(context),
         messenger(context, table, outbox, streams),
         queries(context, table, members, messenger),
@@ -60,6 +62,7 @@ struct Node::Parts {
   Announcements announcements;
   Members members;
   Streams streams;
+  Routes routes;
   Prober prober;
   EventLog events;
   Messenger messenger;

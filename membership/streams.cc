@@ -7,13 +7,20 @@
 
 namespace starling::membership {
 
+namespace {
+
+// A lost packet of a handshake is repeated after a second, then after two (RFC 6298).
+constexpr Duration kPatient = std::chrono::seconds(3);
+
+}  // namespace
+
 std::optional<StreamId> Streams::open(StreamUse use, const Address& to, Duration timeout) {
   if (streams_.size() >= kMaxStreams) {
     ++context_.statistics.refused_streams;
     return std::nullopt;
   }
   const StreamId id = next_++;
-  streams_.emplace(id, Stream{use, to, false});
+  streams_.emplace(id, Stream{use, to, false, timeout >= kPatient});
   idle_.set(id, context_.now + timeout);
   context_.emit(OpenStream{id, to, timeout});
   return id;
@@ -29,7 +36,7 @@ bool Streams::accept(StreamId id, const Address& from) {
     context_.emit(CloseStream{id});
     return false;
   }
-  streams_.emplace(id, Stream{StreamUse::kUndecided, from, true});
+  streams_.emplace(id, Stream{StreamUse::kUndecided, from, true, true});
   idle_.set(id, context_.now + context_.options.stream_timeout);
   return true;
 }

@@ -26,7 +26,8 @@ class Streams {
   struct Stream {
     StreamUse use;
     Address peer;
-    bool open;  ///< connected
+    bool open;     ///< connected
+    bool patient;  ///< given so long to connect that silence means something
   };
 
   explicit Streams(Context& context) : context_(context) {}

@@ -116,7 +116,33 @@ std::string reachability_json(const Reachability& result) {
   json["answered"] = result.answered;
   json["missing"] = result.missing;
   json["unexpected"] = result.unexpected;
-  json["reachable"] = result.missing.empty() && result.unexpected.empty();
+  json["reachable"] = result.well();
+  json["matrix"] = Json::array();
+  for (const control::ReachabilityRow& row : result.details.rows()) {
+    Json line = {{"from", row.from()}, {"reported", row.reported()}};
+    line["direct"] = row.direct();
+    line["unprobed"] = row.unprobed();
+    line["omitted"] = row.omitted();
+    line["clock_ahead_ms"] = row.clock_ahead_ms();
+    line["ways"] = Json::array();
+    for (const control::ReachabilityWay& way : row.ways()) {
+      Json one = {{"to", way.to()}, {"reach", way.reach()}};
+      if (!way.via().empty()) one["via"] = way.via();
+      one["for_ms"] = way.for_ms();
+      if (!way.streams().empty()) one["streams"] = way.streams();
+      line["ways"].push_back(std::move(one));
+    }
+    json["matrix"].push_back(std::move(line));
+  }
+  json["findings"] = Json::array();
+  for (const control::ReachabilityFinding& finding : result.details.findings()) {
+    Json one = {{"cause", finding.cause()}};
+    one["from"] = std::vector<std::string>(finding.from().begin(), finding.from().end());
+    one["to"] = std::vector<std::string>(finding.to().begin(), finding.to().end());
+    one["text"] = finding.text();
+    one["for_ms"] = finding.for_ms();
+    json["findings"].push_back(std::move(one));
+  }
   return dump(json);
 }
 

@@ -32,6 +32,11 @@ struct Reachability {
   std::vector<std::string> answered;
   std::vector<std::string> missing;     ///< alive, did not answer
   std::vector<std::string> unexpected;  ///< answered, not believed alive
+  control::ReachabilityReply details;   ///< rows and findings
+
+  /// All is well: everybody answers, and reaches everybody directly. A member that is known to have
+  /// failed is no fault of the ways to the others.
+  [[nodiscard]] bool well() const;
 };
 std::string reachability_json(const Reachability& result);
 

@@ -9,6 +9,7 @@
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/json.h"
+#include "agent/cli/reachability_text.h"
 #include "agent/cli/terminal.h"
 
 namespace starling::agent {
@@ -17,6 +18,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kFlags = std::to_array<FlagSpec>({
+    {"all", "", false,
+     "show all rows of the matrix, however many there are; otherwise, of more than 12 members, "
+     "only "
+     "what is not direct (default: false)"},
     {"verbose", "", false, "show each answer and the times (default: false)"},
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
 });
@@ -48,10 +53,11 @@ void print_names(Context& context, const std::vector<std::string>& names) {
   for (const std::string& name : names) context.out << "\t" << one_line(name) << "\n";
 }
 
-int print_verdict(Context& context, const Reachability& result) {
+/// Who answered, in Serf's words. The advice is for what the findings do not explain.
+void print_acks(Context& context, const Reachability& result) {
   if (result.missing.empty() && result.unexpected.empty()) {
     context.out << "Successfully contacted all live nodes\n";
-    return 0;
+    return;
   }
   if (!result.unexpected.empty()) {
     context.out << "Received more acks than live nodes! Acks from non-live nodes:\n";
@@ -66,7 +72,6 @@ int print_verdict(Context& context, const Reachability& result) {
                    "misconfiguration or network issue.\n";
   }
   context.out << kTroubleshooting;
-  return 1;
 }
 
 /// Members in all and alive, as the agent lists them; none when that failed (and was reported).
@@ -99,6 +104,7 @@ bool contact_members(Client& client, Context& context, Reachability& result, boo
   auto last_answer = start;
   const auto ended = client.call_stream(request, [&](const control::Reply& reply) {
     error = reply.error();
+    if (reply.reachability().done()) result.details = reply.reachability();
     alive.insert(reply.reachability().alive().begin(), reply.reachability().alive().end());
     for (const std::string& name : reply.reachability().answered()) {
       if (!answered.insert(name).second) continue;
@@ -136,16 +142,24 @@ int run(const Invocation& invocation, Context& context) {
   if (*format == Format::kJson) {
     if (!contact_members(*client, context, *result, false)) return 1;
     context.out << reachability_json(*result) << "\n";
-    return result->missing.empty() && result->unexpected.empty() ? 0 : 1;
+    return result->well() ? 0 : 1;
   }
   context.out << "Total members: " << result->members << ", live members: " << result->alive.size()
               << "\nStarting reachability test...\n"
               << std::flush;
   if (!contact_members(*client, context, *result, invocation.enabled("verbose"))) return 1;
-  return print_verdict(context, *result);
+  print_acks(context, *result);
+  context.out << reachability_text(result->details, invocation.enabled("all"), uses_color(context));
+  return result->well() ? 0 : 1;
 }
 
 }  // namespace
+
+bool Reachability::well() const {
+  return missing.empty() && unexpected.empty() &&
+         std::ranges::all_of(details.findings(),
+                             [](const auto& finding) { return finding.cause() == "down"; });
+}
 
 const Command& reachability_command() {
   static const Command kCommand = {
@@ -153,13 +167,22 @@ const Command& reachability_command() {
       .arguments = "",
       .summary = "Tests network reachability of the members",
       .description =
-          "Asks every member that is believed alive for a sign of life, and names those "
-          "that do not give one. The exit status is 1 if there are any.",
+          "Asks every member that is believed alive how it reaches the others, and shows who "
+          "reaches "
+          "whom directly, indirectly or not at all, as their probes of the last minutes found it, "
+          "with the likely cause of what is wrong. The exit status is 1 if anything is, or if a "
+          "member gives no answer.",
       .example =
           "$ starling reachability\n"
           "Total members: 3, live members: 3\n"
           "Starting reachability test...\n"
-          "Successfully contacted all live nodes",
+          "Successfully contacted all live nodes\n"
+          "from \\ to  a1      b1      c1\n"
+          "a1         -       direct  via b1\n"
+          "b1         direct  -       direct\n"
+          "c1         via b1  direct  -\n"
+          "* a1 <-> c1: not directly, reached through b1; datagrams between them get no answer but "
+          "streams open: UDP port 7946 is blocked between them; allow it in both directions",
       .flags = kFlags,
       .run = run,
   };

@@ -65,6 +65,9 @@ class Service : public RequestHandler {
     uint64_t dropped = 0;  ///< since the last record that was taken
   };
 
+  /// The answers of one `reachability`.
+  struct Gathering;
+
   static bool reply(const Client& client, control::Reply reply, bool done = true);
   static void reply_error(const Client& client, const std::string& error);
   static void reply_result(const Client& client, const Result<void>& result);
@@ -94,7 +97,7 @@ class Service : public RequestHandler {
   Parts parts_;
   std::map<Key, std::unique_ptr<Monitor>> monitors_;
   std::map<Key, membership::MessageId> queries_;
-  std::map<Key, std::unique_ptr<control::Reply>> reachability_;
+  std::map<Key, std::shared_ptr<Gathering>> reachability_;
 };
 
 /// The sections of `info`: Serf's names where Serf has the thing.

@@ -101,6 +101,7 @@ void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {
   protocol.add("dropped_push_retries", counts.dropped_push_retries);
   protocol.add("dropped_direct", counts.dropped_direct);
   protocol.add("refused_streams", counts.refused_streams);
+  protocol.add("dropped_routes", counts.dropped_routes);
   protocol.add("stalls", parts.cluster.statistics().stalls);
   protocol.add("longest_stall_ms",
                static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Requests with many replies: queries, reachability, monitor. They end with their client.
+// Requests with many replies: queries and monitor. They end with their client.
 #include <algorithm>
 #include <utility>
 
@@ -14,6 +14,7 @@ using control::Reply;
 namespace {
 
 constexpr std::string_view kInternalPrefix = "_serf_";
+constexpr std::string_view kOwnPrefix = "_starling_";
 constexpr const char* kPing = "_serf_ping";
 constexpr uint32_t kMaxRelayFactor = 255;
 constexpr uint64_t kMaxTimeout_ms = uint64_t{24} * 3600 * 1000;
@@ -40,6 +41,9 @@ Result<membership::QueryOptions> read_query(const control::QueryRequest& request
   if (request.name().starts_with(kInternalPrefix) &&
       (request.name() != kPing || !request.payload().empty())) {
     return fail(ErrorKind::kInvalid, "Queries cannot contain the '_serf_' prefix");
+  }
+  if (request.name().starts_with(kOwnPrefix)) {
+    return fail(ErrorKind::kInvalid, "Queries cannot contain the '_starling_' prefix");
   }
   if (request.relay_factor() > kMaxRelayFactor) {
     return fail(ErrorKind::kInvalid, "Relay factor must be between 0 and 255");
@@ -137,36 +141,6 @@ void Service::query(const Client& client, const control::QueryRequest& request) 
   started.mutable_query_started()->set_timeout_ms(
       static_cast<uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(handle.timeout).count()));
   reply(client, std::move(started), false);
-}
-
-// --- reachability ------------------------------------------------------------------------------
-
-void Service::reachability(const Client& client) {
-  // The answers gather in the reply itself.
-  auto answer = std::make_unique<Reply>();
-  control::ReachabilityReply& body = *answer->mutable_reachability();
-  for (const membership::Member& member : parts_.cluster.node().members()) {
-    if (membership::public_status(member.status) == "alive") body.add_alive(member.name);
-  }
-  body.set_done(true);
-  const Key key = key_of(client);
-  Cluster::QueryListener listener;
-  listener.answered = [this, key](const membership::QueryAnswered& answered) {
-    const auto found = reachability_.find(key);
-    if (found == reachability_.end() || answered.kind != membership::ReplyKind::kAck) return;
-    found->second->mutable_reachability()->add_answered(answered.from);
-  };
-  listener.ended = [this, client, key](const membership::QueryEnded&) {
-    query_over(client);
-    auto gathered = reachability_.extract(key);
-    if (!gathered.empty()) reply(client, std::move(*gathered.mapped()));
-  };
-  membership::QueryOptions options;
-  options.name = kPing;
-  membership::QueryHandle handle;
-  if (start_query(client, options, std::move(listener), &handle)) {
-    reachability_[key] = std::move(answer);
-  }
 }
 
 // --- monitor -----------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
 
   [[nodiscard]] const Address& address() const { return address_; }
   [[nodiscard]] TransportStatistics snapshot() const;
+  [[nodiscard]] const Strangers& strangers() const { return strangers_; }
 
  private:
   void stream_established(Stream& stream) override;
@@ -73,7 +74,8 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   void wait_datagrams();
   size_t read_datagrams(size_t max);
   void datagram(const UdpSocket::Datagram& datagram);
-  void count(OpenFailure failure);
+  void count(OpenFailure failure, const Address& from);
+  void note_stranger(const Address& from, StrangerReason reason);
   void deliver_refusals();
 
   void wait_connections();
@@ -99,6 +101,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   FileDescriptor listener_;
   asio::posix::stream_descriptor listener_wait_;  // waits, does not own
   asio::steady_timer accept_timer_;
+  Strangers strangers_;
   std::string sealed_;
   std::vector<Address> refused_;
   bool refusals_posted_ = false;
@@ -185,7 +188,7 @@ void Transport::Impl::datagram(const UdpSocket::Datagram& datagram) {
   }
   const auto plain = sealer_.open(datagram.bytes);
   if (!plain) {
-    count(plain.error());
+    count(plain.error(), datagram.from);
     return;
   }
   ++statistics.packets_received;
@@ -193,7 +196,11 @@ void Transport::Impl::datagram(const UdpSocket::Datagram& datagram) {
   call(callbacks_.on_datagram, datagram.from, *plain);
 }
 
-void Transport::Impl::count(OpenFailure failure) {
+void Transport::Impl::note_stranger(const Address& from, StrangerReason reason) {
+  strangers_.note(from, reason, std::chrono::steady_clock::now());
+}
+
+void Transport::Impl::count(OpenFailure failure, const Address& from) {
   switch (failure) {
     case OpenFailure::kTooShort:
     case OpenFailure::kVersion:
@@ -204,9 +211,12 @@ void Transport::Impl::count(OpenFailure failure) {
       break;
     case OpenFailure::kUnknownKey:
       ++statistics.dropped_unknown_key;
+      note_stranger(from, StrangerReason::kUnknownKey);
       break;
     case OpenFailure::kForged:
       ++statistics.dropped_forged;
+      // One byte names a key: of other keys every 256th looks like one of ours.
+      note_stranger(from, StrangerReason::kUnknownKey);
       break;
     case OpenFailure::kOwn:
       ++statistics.dropped_own;
@@ -216,9 +226,11 @@ void Transport::Impl::count(OpenFailure failure) {
       break;
     case OpenFailure::kOldBoot:
       ++statistics.dropped_old_boot;
+      note_stranger(from, StrangerReason::kOldBoot);
       break;
     case OpenFailure::kTwin:
       ++statistics.dropped_twin;
+      note_stranger(from, StrangerReason::kTwin);
       break;
   }
 }
@@ -287,7 +299,10 @@ void Transport::Impl::stream_over(Stream& stream) {
   }
   if (unproven) {
     ++statistics.handshakes_failed;
-    if (stream.failure() == StreamFailure::kUnknownKey) ++statistics.handshakes_unknown_key;
+    if (stream.failure() == StreamFailure::kUnknownKey) {
+      ++statistics.handshakes_unknown_key;
+      note_stranger(Address(stream.peer().ip(), 0), StrangerReason::kUnknownKey);
+    }
     return;
   }
   if (!stream.accepted() && !stream.established()) ++statistics.streams_failed;
@@ -397,6 +412,10 @@ size_t Transport::drain(size_t max_datagrams) {
 
 Transport::Address Transport::local_address() const {
   return impl_->address();
+}
+
+const std::vector<Stranger>& Transport::strangers() const {
+  return impl_->strangers().list();
 }
 
 TransportStatistics Transport::statistics() const {

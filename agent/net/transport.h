@@ -18,8 +18,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/net/keyring.h"
+#include "agent/net/strangers.h"
 #include "membership/action.h"
 #include "membership/address.h"
 #include "membership/ids.h"
@@ -141,6 +143,8 @@ class Transport {
   /// As bound, with the port that was picked.
   [[nodiscard]] Address local_address() const;
   [[nodiscard]] TransportStatistics statistics() const;
+  /// From where packets came that could not be taken, at most Strangers::kMax sources.
+  [[nodiscard]] const std::vector<Stranger>& strangers() const;
 
  private:
   class Impl;

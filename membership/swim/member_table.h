@@ -51,6 +51,8 @@ struct Entry {
   bool went_quietly : 1 = false;
   /// Others reach it badly, but not never (swim/degraded.h).
   bool degraded : 1 = false;
+  /// A datagram of its own has answered a probe (swim/routes.h).
+  bool answered : 1 = false;
 
   [[nodiscard]] const NodeId& id() const { return description->value.id; }
   [[nodiscard]] const std::string& name() const { return description->value.name; }

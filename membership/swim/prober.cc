@@ -17,6 +17,8 @@ constexpr double kHelperRepeatAfter = 0.35;
 constexpr unsigned kRoundTripsPerProbe = 3;
 // At most this share of probe intervals goes to failed members.
 constexpr double kMaxReconnectChance = 0.25;
+// Long enough for two lost packets of a handshake (RFC 6298: 1 s, then 2 s).
+constexpr Duration kStreamCheckTimeout = std::chrono::seconds(5);
 constexpr int64_t kLongestRoundTripUs = 60'000'000;
 
 Duration part(Duration whole, double share) {
@@ -30,13 +32,14 @@ uint32_t milliseconds(Duration duration) {
 }  // namespace
 
 Prober::Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox,
-               Streams& streams, LocalHealth& health)
+               Streams& streams, LocalHealth& health, Routes& routes)
     : context_(context),
       table_(table),
       members_(members),
       outbox_(outbox),
       streams_(streams),
-      health_(health) {
+      health_(health),
+      routes_(routes) {
   // A random phase, so that a fleet started together does not probe in step.
   next_probe_ = context.now + part(context.options.probe_interval, context.random.unit());
 }
@@ -75,6 +78,14 @@ void Prober::begin(Entry& target, bool doubted) {
   due_.set(sequence, context_.now + probe.round_trip);
   probes_.emplace(sequence, std::move(probe));
   ping(target.address(), target.id(), sequence);
+  check_stream(target);
+}
+
+/// Datagrams may pass where streams do not, and nobody would know until one is needed.
+void Prober::check_stream(const Entry& target) {
+  if (!context_.options.stream_probes || !routes_.check_stream(target.id())) return;
+  const auto stream = streams_.open(StreamUse::kProbe, target.address(), kStreamCheckTimeout);
+  if (stream) stream_checks_.insert(*stream);
 }
 
 void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
@@ -169,6 +180,7 @@ void Prober::conclude(uint32_t sequence) {
     stream_probes_.erase(probe.stream);
   }
   ++context_.statistics.probes_failed;
+  routes_.without_direct(sequence, probe.target, ProbeResult::kNothing);
   if (probe.helpers > 0) {
     judge_helpers(probe);
   } else if (!probe.refused) {
@@ -241,7 +253,14 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
     return;
   }
   const auto found = probes_.find(ack.sequence());
+  if (found == probes_.end()) routes_.late_ack(ack.sequence(), sender);
   if (found == probes_.end() || ack.target() != found->second.target.wire()) return;
+  if (sender == found->second.target) {
+    routes_.direct(sender);
+  } else {
+    routes_.without_direct(ack.sequence(), found->second.target, ProbeResult::kIndirect);
+    routes_.indirect(found->second.target, sender);
+  }
   // Only an answer to the one ping that was sent says how long the way is (Karn's rule).
   Entry* entry = table_.find(found->second.target);
   if (entry != nullptr && sender == entry->id() && !found->second.escalated) {
@@ -308,6 +327,7 @@ void Prober::refused(const Address& peer) {
 // --- over a stream -----------------------------------------------------------------------------
 
 void Prober::stream_opened(StreamId stream) {
+  if (stream_checks_.erase(stream) > 0) return streams_.close(stream);
   const auto found = stream_probes_.find(stream);
   if (found == stream_probes_.end()) return;
   proto::StreamMessage message;
@@ -321,11 +341,13 @@ void Prober::stream_ack(const proto::Ack& ack) {
   if (found != probes_.end() && ack.target() == found->second.target.wire()) {
     context_.trace(TraceLevel::kDebug, "probe of " + found->second.address.to_string() +
                                            " was answered over a stream but not by datagram");
+    routes_.without_direct(ack.sequence(), found->second.target, ProbeResult::kStream);
     succeed(ack.sequence());
   }
 }
 
 void Prober::stream_closed(StreamId stream, StreamEnd end) {
+  stream_checks_.erase(stream);
   const auto found = stream_probes_.find(stream);
   if (found == stream_probes_.end()) return;
   const uint32_t sequence = found->second;

@@ -23,6 +23,7 @@
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
+#include "membership/swim/routes.h"
 #include "proto/gossip.pb.h"
 
 namespace starling::membership {
@@ -30,7 +31,7 @@ namespace starling::membership {
 class Prober {
  public:
   Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox, Streams& streams,
-         LocalHealth& health);
+         LocalHealth& health, Routes& routes);
 
   void receive_ping(const Address& from, const proto::Ping& ping);
   void receive_ping_request(const Address& from, const proto::PingRequest& request);
@@ -98,6 +99,7 @@ class Prober {
   void escalate(uint32_t sequence, Probe& probe);
   void ping(const Address& to, const NodeId& target, uint32_t sequence);
   void succeed(uint32_t sequence);
+  void check_stream(const Entry& target);
   void conclude(uint32_t sequence);
   /// Probes it soon, to see whether it or we are at fault. False: no room for that.
   bool doubt(const NodeId& id);
@@ -117,6 +119,7 @@ class Prober {
   Outbox& outbox_;
   Streams& streams_;
   LocalHealth& health_;
+  Routes& routes_;
 
   bool stopped_ = false;
   uint32_t next_sequence_ = 1;
@@ -125,6 +128,7 @@ class Prober {
   std::set<NodeId> doubted_;  // of soon_
   std::map<uint32_t, Probe> probes_;
   std::map<StreamId, uint32_t> stream_probes_;
+  std::set<StreamId> stream_checks_;  // opened only to see whether they open
   Deadlines<uint32_t> due_;
   std::map<uint32_t, Relay> relays_;
   Deadlines<uint32_t> relay_due_;

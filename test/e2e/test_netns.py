@@ -46,6 +46,20 @@ class Hosts:
             run("ip", "-n", self.namespace(source), "neigh", "replace", self.address(target),
                 "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
 
+    def cut_one_way(self, source, target):
+        """Packets from one to the other vanish; those back arrive."""
+        run("ip", "-n", self.namespace(source), "neigh", "replace", self.address(target),
+            "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
+
+    def block(self, source, target, protocol):
+        """The target drops "udp" or "tcp" that comes from the source."""
+        def nft(*words):
+            run("ip", "netns", "exec", self.namespace(target), "nft", *words)
+        nft("add", "table", "inet", "test")
+        nft("add", "chain", "inet", "test", "in", "{ type filter hook input priority 0; }")
+        nft("add", "rule", "inet", "test", "in", "ip", "saddr", self.address(source), "meta",
+            "l4proto", protocol, "drop")
+
     def mend(self, one, other):
         for source, target in ((one, other), (other, one)):
             run("ip", "-n", self.namespace(source), "neigh", "del", self.address(target), "dev",

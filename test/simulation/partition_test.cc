@@ -45,6 +45,31 @@ TEST_CASE("a short partition fails nobody") {
   cluster.settle(30s);
 }
 
+TEST_CASE("probes find out which way is cut, and only that") {
+  Cluster cluster(seeded(24));
+  cluster.boot(8);
+  for (NodeIndex node = 0; node < 8; ++node) REQUIRE(cluster.world.node(node).routes().empty());
+  cluster.world.network().cut(1, 6);
+  cluster.world.run_for(60s);
+  CHECK(cluster.members.count(MemberChange::kFailed) == 0);
+  for (NodeIndex node = 0; node < 8; ++node) {
+    const auto routes = cluster.world.node(node).routes();
+    INFO("node " << node);
+    REQUIRE(routes.size() == (node == 1 || node == 6 ? 1 : 0));
+    if (routes.empty()) continue;
+    CHECK(routes[0].peer == cluster.id(node == 1 ? 6 : 1));
+    CHECK(routes[0].lost >= 2);
+    CHECK(routes[0].last == membership::ProbeResult::kIndirect);
+    CHECK(routes[0].helper != membership::NodeId());
+    // What 6 sends arrives at 1; nothing comes the other way.
+    CHECK(routes[0].heard.has_value() == (node == 1));
+  }
+  cluster.world.network().mend(1, 6);
+  cluster.world.run_for(60s);
+  for (NodeIndex node = 0; node < 8; ++node) CHECK(cluster.world.node(node).routes().empty());
+  cluster.settle(10s);
+}
+
 TEST_CASE("a single member is cut off for long and comes back") {
   Cluster cluster(seeded(22));
   cluster.boot(30);

@@ -81,6 +81,91 @@ TEST_CASE("reachability names who answered and should not be there") {
 
 namespace {
 
+control::ReachabilityReply matrix_of(int members) {
+  control::ReachabilityReply reply;
+  for (int i = 0; i < members; ++i) {
+    const std::string name = "m" + std::to_string(i);
+    reply.add_alive(name);
+    reply.add_answered(name);
+    control::ReachabilityRow& row = *reply.add_rows();
+    row.set_from(name);
+    row.set_reported(i != 1);
+    row.set_direct(static_cast<uint32_t>(members) - 1);
+  }
+  control::ReachabilityRow& first = *reply.mutable_rows(0);
+  first.set_direct(first.direct() - 1);
+  control::ReachabilityWay& way = *first.add_ways();
+  way.set_to("m2");
+  way.set_reach("indirect");
+  way.set_via("m1");
+  way.set_for_ms(185'000);
+  control::ReachabilityFinding& finding = *reply.add_findings();
+  finding.set_cause("cut");
+  finding.set_text("m0 <-> m2: cut");
+  finding.set_for_ms(185'000);
+  reply.set_done(true);
+  return reply;
+}
+
+FakeAgent::Answer matrix_answer(const control::ReachabilityReply& body) {
+  return [=](const SessionPtr& session, const control::Request& request) {
+    if (request.has_members()) return answer_members(session, request);
+    control::Reply reply;
+    reply.set_id(request.id());
+    *reply.mutable_reachability() = body;
+    reply.set_done(true);
+    session->send(reply);
+  };
+}
+
+}  // namespace
+
+TEST_CASE("reachability shows the whole matrix of a few members") {
+  FakeAgent agent(matrix_answer(matrix_of(3)));
+  check(run({"reachability"}, agent.socket()), 1,
+        std::string(kReachabilityStart) +
+            "Successfully contacted all live nodes\n"
+            "from \\ to  m0      m1      m2\n"
+            "m0         -       direct  via m1\n"
+            "m1         ?       -       ?\n"
+            "m2         direct  direct  -\n"
+            "* m0 <-> m2: cut (for 3 min)\n");
+  const Outcome json = run({"reachability", "-format", "json"}, agent.socket());
+  CHECK(json.status == 1);
+  contains(json.out, "\"reachable\": false");
+  contains(json.out, "\"via\": \"m1\"");
+  contains(json.out, "\"cause\": \"cut\"");
+}
+
+TEST_CASE("reachability of many members shows what is not direct") {
+  auto body = matrix_of(100);
+  for (int i = 5; i < 15; ++i) {
+    control::ReachabilityWay& way = *body.mutable_rows(3)->add_ways();
+    way.set_to("m" + std::to_string(i));
+    way.set_reach(i < 10 ? "none" : "stream");
+  }
+  body.mutable_rows(3)->set_direct(89);
+  FakeAgent agent(matrix_answer(body));
+  check(run({"reachability"}, agent.socket()), 1,
+        std::string(kReachabilityStart) +
+            "Successfully contacted all live nodes\n"
+            "Ways between members: 9889 direct, 1 through others, 5 by streams only, 5 not at all\n"
+            "m0  ->  m2          via m1              for 3 min\n"
+            "m3  ->  10 members  5 none, 5 tcp only\n"
+            "* m0 <-> m2: cut (for 3 min)\n");
+  const Outcome all = run({"reachability", "-all"}, agent.socket());
+  contains(all.out, "from \\ to  m0");
+}
+
+TEST_CASE("a member that is down does not make the others unreachable") {
+  auto body = matrix_of(3);
+  body.mutable_findings(0)->set_cause("down");
+  FakeAgent agent(matrix_answer(body));
+  CHECK(run({"reachability"}, agent.socket()).status == 0);
+}
+
+namespace {
+
 /// Three records, then the connection is lost: an answer that does not fit closes it.
 void answer_monitor(const SessionPtr& session, const control::Request& request) {
   control::Reply reply;

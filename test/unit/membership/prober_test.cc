@@ -67,7 +67,8 @@ struct Bench : test::Parts {
   }
 
   Streams streams{context};
-  Prober prober{context, table, members, outbox, streams, health};
+  Routes routes{context, table};
+  Prober prober{context, table, members, outbox, streams, health, routes};
 };
 
 /// The last accusation of `about` among these packets; none when there is none.
