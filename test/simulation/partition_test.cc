@@ -49,7 +49,7 @@ TEST_CASE("probes find out which way is cut, and only that") {
   Cluster cluster(seeded(24));
   cluster.boot(8);
   for (NodeIndex node = 0; node < 8; ++node) REQUIRE(cluster.world.node(node).routes().empty());
-  cluster.world.network().cut(1, 6);
+  cluster.world.change_links([](Network& network) { network.cut(1, 6); });
   cluster.world.run_for(60s);
   CHECK(cluster.members.count(MemberChange::kFailed) == 0);
   for (NodeIndex node = 0; node < 8; ++node) {
@@ -64,7 +64,7 @@ TEST_CASE("probes find out which way is cut, and only that") {
     // What 6 sends arrives at 1; nothing comes the other way.
     CHECK(routes[0].heard.has_value() == (node == 1));
   }
-  cluster.world.network().mend(1, 6);
+  cluster.world.change_links([](Network& network) { network.mend(1, 6); });
   cluster.world.run_for(60s);
   for (NodeIndex node = 0; node < 8; ++node) CHECK(cluster.world.node(node).routes().empty());
   cluster.settle(10s);
