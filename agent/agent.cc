@@ -59,9 +59,33 @@ Result<void> Agent::start() {
                      .config = config_,
                      .leave = [this](std::function<void()> told) { leave(std::move(told)); },
                      .reload = [this] { return reload(); }});
+  if (auto opened = open_doors(); !opened) return opened;
+  begin();
+  return {};
+}
+
+Result<void> Agent::open_doors() {
   server_ = std::make_unique<UnixServer>(io_, config_.control, *service_);
   if (auto listening = server_->listen(); !listening) return listening;
-  begin();
+  if (config_.rpc_addr || !config_.rpc_socket.empty()) return open_rpc();
+  return {};
+}
+
+/// Who asked for it gets it, or an error. Who did not may well have a second agent on this host.
+Result<void> Agent::open_rpc() {
+  SerfServerOptions options;
+  options.address = config_.rpc_addr;
+  options.path = config_.rpc_socket;
+  options.auth = config_.rpc_auth;
+  rpc_ = std::make_unique<SerfServer>(io_, std::move(options), *service_, *log_);
+  const auto listening = rpc_->listen();
+  if (listening) return {};
+  rpc_.reset();
+  const std::string remedy = "; choose another address with rpc_addr (-rpc-addr), or none";
+  if (config_.rpc_required) {
+    return fail(listening.error().kind, listening.error().message + remedy);
+  }
+  log_->warn("rpc", listening.error().message + ": Serf's clients are not answered" + remedy);
   return {};
 }
 
@@ -165,6 +189,7 @@ void Agent::print_banner() const {
   line("Bind addr", "'" + cluster_->transport().local_address().to_string() + "'");
   line("Advertise addr", "'" + node.identity().address.to_string() + "'");
   line("Control", "'" + config_.control + "'");
+  line("RPC addr", rpc_ ? "'" + rpc_->local_address() + "'" : "none");
   line("Data dir", "'" + config_.data_dir + "'");
   line("Encrypted", config_.keys.empty() ? "false" : "true");
   line("Profile", config_.profile);
@@ -288,6 +313,7 @@ void Agent::stop(int status) {
 /// Without waiting for anything: not for the disk either, which may be what hangs.
 void Agent::end_now(int status) {
   server_->close();
+  if (rpc_) rpc_->close();
   dispatcher_.reset();  // ends what runs
   ::_exit(status);
 }
@@ -300,6 +326,7 @@ void Agent::fail_start(const std::string& error) {
 int Agent::run() {
   io_.run();
   server_->close();
+  if (rpc_) rpc_->close();
   log_->info("agent", "stopped");
   return status_;
 }

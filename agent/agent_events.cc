@@ -60,7 +60,7 @@ ClusterHooks Agent::cluster_hooks() {
     service_->saw(query);
     dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
                                 [this, id = query.id](handlers::QueryOutcome outcome) {
-                                  cluster_->answer_query(id, to_answer(std::move(outcome)));
+                                  service_->handlers_answered(id, to_answer(std::move(outcome)));
                                 });
   };
   hooks.left = [this] { left(); };

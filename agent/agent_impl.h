@@ -15,6 +15,7 @@
 
 #include "agent/cluster.h"
 #include "agent/config/config.h"
+#include "agent/control/serf_server.h"
 #include "agent/control/server.h"
 #include "agent/control/service.h"
 #include "agent/deliveries.h"
@@ -41,6 +42,8 @@ class Agent {
   Result<void> open_log();
   Result<void> open_store();
   Result<void> open_cluster();
+  Result<void> open_doors();
+  Result<void> open_rpc();
   void begin();
   void joined();
   void print_banner() const;
@@ -80,6 +83,7 @@ class Agent {
   std::unique_ptr<Joiner> joiner_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;
+  std::unique_ptr<SerfServer> rpc_;  // none: not offered
   asio::signal_set signals_;
   asio::steady_timer watchdog_;
   asio::steady_timer deadline_;  // of the leave, then of the stop

@@ -6,6 +6,7 @@
 #include "agent/config/keys.h"
 #include "agent/config/network.h"
 #include "agent/config/paths.h"
+#include "agent/config/rpc.h"
 #include "agent/config/secrets.h"
 #include "agent/config/sources.h"
 #include "agent/config/tags_file.h"
@@ -121,8 +122,8 @@ Result<Config> load_config(const std::vector<FlagValue>& flags, const Environmen
   for (const auto& settle : {config::settle_keys, config::settle_tags, config::settle_protocol}) {
     if (auto settled = settle(*draft); !settled) return tl::unexpected(settled.error());
   }
-  for (const auto& settle :
-       {config::settle_node_name, config::settle_paths, config::settle_network}) {
+  for (const auto& settle : {config::settle_node_name, config::settle_paths, config::settle_network,
+                             config::settle_rpc}) {
     if (auto settled = settle(*draft, environment); !settled) {
       return tl::unexpected(settled.error());
     }
@@ -139,7 +140,8 @@ std::vector<std::string> needs_restart(const Config& running, const Config& load
   for (const config::Key& key : config::config_keys()) {
     if (key.reloads) continue;
     const bool differs = config::show_key(key, running) != config::show_key(key, loaded) ||
-                         (key.name == "encrypt_key" && running.keys != loaded.keys);
+                         (key.name == "encrypt_key" && running.keys != loaded.keys) ||
+                         (key.name == "rpc_auth" && running.rpc_auth != loaded.rpc_auth);
     if (differs) names.emplace_back(key.name);
   }
   return names;

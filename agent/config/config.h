@@ -28,6 +28,8 @@ using membership::Duration;
 
 /// The port of gossip when none is named.
 inline constexpr uint16_t kDefaultBindPort = 7946;
+/// The port of Serf's RPC when none is named.
+inline constexpr uint16_t kDefaultRpcPort = 7373;
 
 enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
 
@@ -84,6 +86,12 @@ struct Config {
   // --- state and control ---
   std::string data_dir;
   std::string control;  ///< path of the unix socket
+
+  // --- Serf's RPC: on an address, on a unix socket, or not offered ---
+  std::optional<membership::Address> rpc_addr;
+  std::string rpc_socket;     ///< empty: none
+  bool rpc_required = false;  ///< it was asked for: when it cannot be had, the agent does not start
+  std::string rpc_auth;       ///< token of its clients; empty: none is asked for
 
   // --- joining ---
   std::vector<std::string> start_join;

@@ -7,6 +7,7 @@
 
 #include "agent/config/flag_keys.h"
 #include "agent/config/handler_keys.h"
+#include "agent/config/rpc.h"
 #include "agent/config/text.h"
 
 namespace starling::agent::config {
@@ -18,9 +19,6 @@ using std::chrono::seconds;
 constexpr unsigned kMostUnsigned = 1'000'000;  // of anything that is counted
 
 constexpr std::string_view kNotYet = "not supported yet, ignored";
-constexpr std::string_view kNoRpc =
-    "Serf's RPC is not offered yet, ignored: Serf's clients cannot connect; the starling command "
-    "uses the control socket";
 constexpr std::string_view kSnapshot = "ignored: Starling keeps its state in data_dir";
 
 std::string show_bind(const Config& config) {
@@ -34,6 +32,17 @@ std::string show_advertise(const Config& config) {
 
 std::string show_encrypt_key(const Config& config) {
   return config.keyring_file.empty() && !config.keys.empty() ? "(set)" : "\"\"";
+}
+
+Result<void> set_rpc_auth(Draft& draft, const Value& value) {
+  auto token = read_string(value, "rpc_auth");
+  if (!token) return tl::unexpected(token.error());
+  draft.config.rpc_auth = std::move(*token);
+  return {};
+}
+
+std::string show_rpc_auth(const Config& config) {
+  return config.rpc_auth.empty() ? "\"\"" : "(set)";
 }
 
 Result<void> set_log_level(Draft& draft, const Value& value) {
@@ -125,6 +134,8 @@ const std::array kKeys = {
     Key{"insecure", &Config::insecure},
     Key{"data_dir", &Config::data_dir},
     Key{"control", &Config::control},
+    Key{"rpc_addr", TextKey{&Draft::rpc_addr, show_rpc_addr}},
+    Key{"rpc_auth", CustomKey{set_rpc_auth, show_rpc_auth}},
     Key{"start_join", &Config::start_join},
     Key{"replay_on_join", &Config::replay_on_join},
     Key{"retry_join", &Config::retry_join},
@@ -155,8 +166,6 @@ const std::array kKeys = {
     Key{"broadcast_timeout", DurationKey{&Config::broadcast_timeout, seconds(1)}},
     Key{"protocol_options", CustomKey{set_protocol_options, show_protocol_options}},
     Key{"snapshot_path", IgnoredKey{kSnapshot}},
-    Key{"rpc_addr", IgnoredKey{kNoRpc}},
-    Key{"rpc_auth", IgnoredKey{kNoRpc}},
     Key{"discover", IgnoredKey{kNotYet}},
     Key{"mdns", IgnoredKey{kNotYet}},
     Key{"statsd_addr", IgnoredKey{kNotYet}},

@@ -23,6 +23,7 @@ struct Draft {
   std::string bind;
   std::string advertise;
   std::string encrypt_key;
+  std::string rpc_addr;
   /// Single values over the profile's, which may be named later.
   std::map<std::string, Value> protocol_options;
   /// Where each key was last given. Tags: "tags".

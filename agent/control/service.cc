@@ -79,7 +79,11 @@ void add(google::protobuf::RepeatedPtrField<control::KeyValue>& list, const std:
 
 }  // namespace
 
-Service::Service(Parts parts) : parts_(std::move(parts)) {}
+Service::Service(Parts parts)
+    : parts_(std::move(parts)),
+      offers_([this](const membership::MessageId& query, membership::Answer answer) {
+        parts_.cluster.answer_query(query, std::move(answer));
+      }) {}
 Service::~Service() = default;
 
 bool Service::reply(const Client& client, Reply reply, bool done) {
@@ -124,6 +128,10 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return reachability(client);
     case control::Request::kReload:
       return reply_result(client, parts_.reload());
+    case control::Request::kStop:
+      return stop_monitor(client, request.stop());
+    case control::Request::kRespond:
+      return respond(client, request.respond());
     case control::Request::BODY_NOT_SET:
       break;
   }

@@ -15,6 +15,7 @@
 
 #include "agent/cluster.h"
 #include "agent/config/config.h"
+#include "agent/control/query_offers.h"
 #include "agent/control/session.h"
 #include "agent/log.h"
 #include "agent/store/store.h"
@@ -47,6 +48,9 @@ class Service : public RequestHandler {
   void handle(const std::shared_ptr<Session>& session, const control::Request& request) override;
   void session_closed(const std::shared_ptr<Session>& session) override;
 
+  /// What this host's handlers say to a query; RPC clients that were shown it may have a say too.
+  void handlers_answered(const membership::MessageId& query, membership::Answer answer);
+
   // What happened, for monitors:
   void saw(const membership::MemberEvent& event);
   void saw(const membership::UserEventArrived& event);
@@ -62,6 +66,7 @@ class Service : public RequestHandler {
     Client client;
     std::vector<handlers::Filter> filters;
     std::unique_ptr<Log::Watch> watch;
+    bool answers_queries = false;
     uint64_t dropped = 0;  ///< since the last record that was taken
   };
 
@@ -81,6 +86,8 @@ class Service : public RequestHandler {
   void tags(const Client& client, const control::TagsRequest& request);
   void info(const Client& client);
   void monitor(const Client& client, const control::MonitorRequest& request);
+  void stop_monitor(const Client& client, const control::StopRequest& request);
+  void respond(const Client& client, const control::RespondRequest& request);
   void reachability(const Client& client);
 
   /// Starts a query that ends with its client. False when an error was replied.
@@ -88,7 +95,9 @@ class Service : public RequestHandler {
                    Cluster::QueryListener listener, membership::QueryHandle* handle);
   void query_over(const Client& client);
   [[nodiscard]] control::Member to_wire(const membership::Member& member) const;
-  void tell(const handlers::Event& event, control::MonitorRecord record);
+  /// `offered`: what a monitor may answer.
+  void tell(const handlers::Event& event, control::MonitorRecord record,
+            const membership::QueryArrived* offered = nullptr);
   void send_record(Monitor& monitor, const control::MonitorRecord& record);
 
   using Key = std::pair<const Session*, uint64_t>;
@@ -96,6 +105,7 @@ class Service : public RequestHandler {
 
   Parts parts_;
   std::map<Key, std::unique_ptr<Monitor>> monitors_;
+  QueryOffers offers_;
   std::map<Key, membership::MessageId> queries_;
   std::map<Key, std::shared_ptr<Gathering>> reachability_;
 };

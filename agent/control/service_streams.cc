@@ -2,6 +2,7 @@
 //
 // Requests with many replies: queries and monitor. They end with their client.
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "agent/control/service.h"
@@ -35,6 +36,10 @@ control::QueryAnswer::Kind to_wire_kind(membership::ReplyKind kind) {
       return control::QueryAnswer::BUSY;
   }
   return control::QueryAnswer::FAILED;
+}
+
+membership::TimePoint steady_now() {
+  return membership::TimePoint(std::chrono::steady_clock::now().time_since_epoch());
 }
 
 Result<membership::QueryOptions> read_query(const control::QueryRequest& request) {
@@ -84,6 +89,7 @@ void Service::session_closed(const std::shared_ptr<Session>& session) {
   const Key first{session.get(), 0};
   const Key last{session.get(), UINT64_MAX};
   monitors_.erase(monitors_.lower_bound(first), monitors_.upper_bound(last));
+  offers_.forget(session.get());
   reachability_.erase(reachability_.lower_bound(first), reachability_.upper_bound(last));
   const auto begin = queries_.lower_bound(first);
   const auto end = queries_.upper_bound(last);
@@ -147,7 +153,8 @@ void Service::query(const Client& client, const control::QueryRequest& request) 
 
 void Service::monitor(const Client& client, const control::MonitorRequest& request) {
   const auto level = parse_log_level(request.log_level());
-  if (!request.log_level().empty() && !level) {
+  const bool of_nothing = request.log_level().empty() && request.event_filter().empty();
+  if (!level && (of_nothing || !request.log_level().empty())) {
     return reply_error(client, "Unknown log level: " + request.log_level());
   }
   auto filters = read_filters(request.event_filter());
@@ -160,6 +167,10 @@ void Service::monitor(const Client& client, const control::MonitorRequest& reque
   monitor = std::make_unique<Monitor>();
   monitor->client = client;
   monitor->filters = std::move(*filters);
+  monitor->answers_queries = request.answers_queries();
+  Reply started;
+  started.mutable_monitor_started();
+  reply(client, std::move(started), false);
   if (!level) return;
   monitor->watch =
       parts_.log.watch(*level, [this, target = monitor.get()](const std::string& line) {
@@ -180,12 +191,26 @@ void Service::send_record(Monitor& monitor, const control::MonitorRecord& record
   }
 }
 
-void Service::tell(const handlers::Event& event, control::MonitorRecord record) {
+void Service::stop_monitor(const Client& client, const control::StopRequest& request) {
+  const Client stopped{client.session, request.monitor()};
+  if (monitors_.erase(key_of(stopped)) > 0) {
+    offers_.forget(key_of(stopped));
+    reply(stopped, {});
+  }
+  reply(client, {});
+}
+
+void Service::tell(const handlers::Event& event, control::MonitorRecord record,
+                   const membership::QueryArrived* offered) {
   record.set_event(std::string(handlers::event_type_name(event.type)));
   for (const auto& [key, monitor] : monitors_) {
     const bool wanted = std::ranges::any_of(
         monitor->filters, [&](const handlers::Filter& filter) { return filter.matches(event); });
-    if (wanted) send_record(*monitor, record);
+    if (!wanted) continue;
+    if (offered != nullptr) {
+      record.set_query(monitor->answers_queries ? offers_.offer(key, *offered) : 0);
+    }
+    send_record(*monitor, record);
   }
 }
 
@@ -212,7 +237,24 @@ void Service::saw(const membership::QueryArrived& query) {
   record.set_name(query.name);
   record.set_ltime(query.ltime);
   record.set_payload(query.payload);
-  tell(to_handler_event(query), std::move(record));
+  offers_.expire(steady_now());
+  tell(to_handler_event(query), std::move(record), &query);
+}
+
+// --- answers of clients ------------------------------------------------------------------------
+
+void Service::handlers_answered(const membership::MessageId& query, membership::Answer answer) {
+  offers_.handlers_done(query, std::move(answer));
+}
+
+void Service::respond(const Client& client, const control::RespondRequest& request) {
+  const size_t limit = parts_.config.options.query_response_size_limit;
+  if (request.payload().size() > limit) {
+    return reply_error(client, "failed to respond to query: response exceeds limit of " +
+                                   std::to_string(limit) + " bytes");
+  }
+  reply_result(client, offers_.respond(client.session.get(), request.query(), request.payload(),
+                                       steady_now()));
 }
 
 }  // namespace starling::agent

@@ -32,6 +32,8 @@ class FileDescriptor {
 
   [[nodiscard]] int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  /// Whose holder closes it.
+  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
   void reset();
 
  private:

@@ -119,7 +119,7 @@ class Agent:
     """One agent, which may be started, killed and started again over the same data folder."""
 
     def __init__(self, case, name, address, arguments=(), join=(), profile="local", namespace=None,
-                 environment=None):
+                 environment=None, rpc="none"):
         self.case = case
         self.name = name
         self.address = address
@@ -134,6 +134,8 @@ class Agent:
         self.command = [BINARY, "agent", "-node", name, "-bind", self.endpoint,
                         "-data-dir", os.path.join(self.folder, "data"), "-control", self.control,
                         "-profile", profile, "-log-level", "DEBUG"]
+        if rpc:
+            self.command += ["-rpc-addr", rpc]
         for other in join:
             self.command += ["-retry-join", other]
         if join:

@@ -289,6 +289,9 @@ membership::UserEventArrived user_event(const char* name) {
 
 TEST_CASE_METHOD(Fixture, "a monitor sees the events that it asked for") {
   service->handle(session, monitor("", "user:deploy,member-join"));
+  REQUIRE(session->replies.size() == 1);
+  CHECK(session->replies[0].has_monitor_started());
+  session->replies.clear();
   service->saw(user_event("other"));
   CHECK(session->replies.empty());
   service->saw(user_event("deploy"));
@@ -326,8 +329,55 @@ TEST_CASE_METHOD(Fixture, "a monitor sees log lines of its level") {
   CHECK(session->replies.size() == before + 1);
 }
 
+TEST_CASE_METHOD(Fixture, "a monitor is stopped without ending its session") {
+  service->handle(session, monitor("", "*"));
+  control::Request stop;
+  stop.set_id(6);
+  stop.mutable_stop()->set_monitor(5);
+  service->handle(session, stop);
+  REQUIRE(session->replies.size() == 3);
+  CHECK(session->replies[1].id() == 5);
+  CHECK(session->replies[1].done());
+  CHECK(session->replies[2].id() == 6);
+  service->saw(user_event("x"));
+  service->handle(session, stop);
+  REQUIRE(session->replies.size() == 4);
+  CHECK(session->replies[3].error().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "only a monitor that may answer is given a query's number") {
+  control::Request answering = monitor("", "query");
+  answering.set_id(7);
+  answering.mutable_monitor()->set_answers_queries(true);
+  service->handle(session, monitor("", "query"));
+  service->handle(session, answering);
+  session->replies.clear();
+  membership::QueryArrived query;
+  query.id = message_id(1, 1);
+  query.name = "load";
+  query.deadline = membership::kNever;
+  service->saw(query);
+  REQUIRE(session->replies.size() == 2);
+  CHECK(session->replies[0].monitor().query() == 0);
+  const uint64_t number = session->replies[1].monitor().query();
+  CHECK(number != 0);
+  control::Request respond;
+  respond.mutable_respond()->set_query(number + 1);
+  service->handle(session, respond);
+  CHECK(session->replies.back().error() == "No pending queries matching ID");
+  respond.mutable_respond()->set_query(number);
+  respond.mutable_respond()->set_payload(
+      std::string(config.options.query_response_size_limit + 1, 'x'));
+  service->handle(session, respond);
+  CHECK(session->replies.back().error().find("exceeds limit") != std::string::npos);
+  respond.mutable_respond()->set_payload("fine");
+  service->handle(session, respond);
+  CHECK(session->replies.back().error().empty());
+}
+
 TEST_CASE_METHOD(Fixture, "a slow monitor is told how much it missed") {
   service->handle(session, monitor("", "*"));
+  session->replies.clear();
   session->full = true;
   for (int i = 0; i < 3; ++i) service->saw(user_event("x"));
   session->full = false;

@@ -180,11 +180,6 @@ TEST_CASE("a control socket path that is too long is refused with the remedy") {
 TEST_CASE("keys of Serf without effect are accepted with a warning") {
   CHECK(OneFile("snapshot_path: /tmp/s\n").warnings() ==
         "agent.yaml:1:16: snapshot_path: ignored: Starling keeps its state in data_dir\n");
-  CHECK(OneFile("rpc_addr: 127.0.0.1:7373\nrpc_auth: x\n").warnings() ==
-        "agent.yaml:1:11: rpc_addr: Serf's RPC is not offered yet, ignored: Serf's clients cannot "
-        "connect; the starling command uses the control socket\n"
-        "agent.yaml:2:11: rpc_auth: Serf's RPC is not offered yet, ignored: Serf's clients cannot "
-        "connect; the starling command uses the control socket\n");
   for (const char* line :
        {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}", "statsd_addr: a:1",
         "statsite_addr: a:1", "enable_compression: true", "disable_coordinates: true",
@@ -197,12 +192,19 @@ TEST_CASE("keys of Serf without effect are accepted with a warning") {
   CHECK(OneFile("protocol: 5\n").warnings().find("Starling speaks its own protocol") !=
         std::string::npos);
   const auto flags = load_config(
-      {{"rpc-addr", "a"}, {"snapshot", "b"}, {"disable-compression", "true"}, {"mdns-iface", "x"}},
+      {{"discover", "a"}, {"snapshot", "b"}, {"disable-compression", "true"}, {"mdns-iface", "x"}},
       test_environment());
   REQUIRE(flags);
   REQUIRE(flags->warnings.size() == 5);
-  CHECK(flags->warnings[0].place == "-rpc-addr");
+  CHECK(flags->warnings[0].place == "-discover");
   CHECK(flags->warnings[3].to_string() == "-mdns-iface: not supported yet, ignored");
+}
+
+TEST_CASE("off loopback Serf's RPC needs a token") {
+  const std::string refused = OneFile("rpc_addr: 0.0.0.0:7373\n").error();
+  CHECK(refused.starts_with("agent.yaml:1:11: rpc_addr: 0.0.0.0:7373 is not a loopback address"));
+  CHECK(refused.find("rpc_auth") != std::string::npos);
+  CHECK(OneFile("rpc_addr: 0.0.0.0:7373\nrpc_auth: secret\n").error() == "no error");
 }
 
 }  // namespace starling::agent

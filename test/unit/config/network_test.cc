@@ -156,4 +156,30 @@ TEST_CASE("a seed may name its member") {
         "agent.yaml:1:14: retry_join: ':5' names no host");
 }
 
+TEST_CASE("Serf's RPC is offered on loopback unless told otherwise") {
+  const auto load = [](const std::string& address) {
+    return load_config({{"rpc-addr", address}}, test_environment());
+  };
+  const auto by_default = load_config({}, test_environment());
+  REQUIRE(by_default);
+  CHECK(by_default->rpc_addr == membership::Address::parse("127.0.0.1:7373"));
+  CHECK_FALSE(by_default->rpc_required);
+  const auto other = load("127.0.0.2");
+  REQUIRE(other);
+  CHECK(other->rpc_addr == membership::Address::parse("127.0.0.2:7373"));
+  CHECK(other->rpc_required);
+  const auto off = load("none");
+  REQUIRE(off);
+  CHECK_FALSE(off->rpc_addr.has_value());
+  CHECK(off->rpc_socket.empty());
+  for (const char* written : {"unix:/tmp/rpc.sock", "unix:///tmp/rpc.sock"}) {
+    const auto unix_socket = load(written);
+    REQUIRE(unix_socket);
+    CHECK(unix_socket->rpc_socket == "/tmp/rpc.sock");
+    CHECK_FALSE(unix_socket->rpc_addr.has_value());
+  }
+  CHECK(error_of(load("unix:")) != "");
+  CHECK(error_of(load("127.0.0.1:x")).starts_with("-rpc-addr: "));
+}
+
 }  // namespace starling::agent
