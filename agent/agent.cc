@@ -17,7 +17,7 @@ namespace starling::agent {
 
 namespace {
 
-// Handlers that run when the agent stops: SIGTERM, and SIGKILL after this.
+// Handlers for queries that run when the agent stops: SIGTERM, and SIGKILL after this.
 constexpr auto kHandlerGrace = std::chrono::seconds(3);
 // If stopping takes longer than this, something is broken: the agent ends all the same.
 constexpr auto kStopLimit = std::chrono::seconds(8);
@@ -130,7 +130,11 @@ Result<void> Agent::open_store() {
                 "those set at run time are dropped");
     tags_->drop_live();
   }
-  deliveries_ = std::make_unique<Deliveries>(*store_, state_.pending);
+  JobLedgerOptions options;
+  options.directory = config_.data_dir + "/jobs";
+  auto jobs = JobLedger::open(io_, *store_, *log_, std::move(options));
+  if (!jobs) return tl::unexpected(jobs.error());
+  jobs_ = std::move(*jobs);
   return {};
 }
 
@@ -158,7 +162,7 @@ void Agent::begin() {
   signals_.add(SIGTERM);
   signals_.add(SIGHUP);
   wait_for_signal();
-  resume_deliveries();
+  resume_jobs();
   cluster_->start(cluster_hooks());
   beat();
   if (config_.start_join.empty()) return joined();
@@ -314,7 +318,7 @@ void Agent::stop(int status) {
 void Agent::end_now(int status) {
   server_->close();
   if (rpc_) rpc_->close();
-  dispatcher_.reset();  // ends what runs
+  dispatcher_.reset();  // what runs goes on
   ::_exit(status);
 }
 

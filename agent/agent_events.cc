@@ -47,12 +47,12 @@ ClusterHooks Agent::cluster_hooks() {
   ClusterHooks hooks;
   hooks.member = [this](const membership::MemberEvent& event) {
     service_->saw(event);
-    dispatcher_->dispatch(to_handler_event(event, ++member_events_),
+    dispatcher_->dispatch(to_handler_event(event, store_->epoch(), ++member_events_),
                           to_host(cluster_->node().self()));
   };
   hooks.user_event = [this](const membership::UserEventArrived& event) {
     service_->saw(event);
-    deliveries_->expect(event.id);
+    jobs_->expect(event.id);
     dispatcher_->dispatch(to_handler_event(event), to_host(cluster_->node().self()));
   };
   hooks.query = [this](const membership::QueryArrived& query) {
@@ -69,15 +69,26 @@ ClusterHooks Agent::cluster_hooks() {
 
 handlers::DispatcherHooks Agent::dispatcher_hooks() {
   handlers::DispatcherHooks hooks;
-  hooks.starting = [this](const handlers::JobName& job, std::function<void(bool)> proceed) {
-    deliveries_->starting(job, std::move(proceed));
+  hooks.number = [this] { return jobs_->next_number(); };
+  hooks.planned = [this](const handlers::Event& event,
+                         const std::vector<handlers::PlannedJob>& jobs) {
+    for (const handlers::PlannedJob& planned : jobs) {
+      if (planned.refused) job_refused(planned.job, *planned.refused);
+    }
+    jobs_->planned(event, jobs);
   };
-  hooks.finished = [this](const handlers::JobReport& report) { job_finished(report); };
+  hooks.starting = [this](const handlers::JobName& job, const handlers::Event& event,
+                          std::function<void(handlers::JobPermit)> proceed) {
+    jobs_->starting(job, event, std::move(proceed));
+  };
+  hooks.finished = [this](const handlers::JobReport& report, std::function<void(bool)> recorded) {
+    job_finished(report);
+    jobs_->finished(report, std::move(recorded));
+  };
   hooks.dropped = [this](const handlers::JobName& job, handlers::DropReason reason) {
-    log_->warn("handlers", "not run: " + job.handler + " for " + job.event + ": " +
-                               std::string(handlers::drop_reason_name(reason)));
+    job_refused(job, reason);
+    jobs_->dropped(job, reason);
   };
-  hooks.settled = [this](const std::string& event_id) { deliveries_->settled(event_id); };
   return hooks;
 }
 
@@ -91,13 +102,22 @@ void Agent::report_ways(const membership::MessageId& query) {
   cluster_->answer_query(query, {membership::ReplyKind::kResponse, report.SerializeAsString(), {}});
 }
 
+void Agent::job_refused(const handlers::JobName& job, handlers::DropReason reason) {
+  const LogLevel level =
+      reason == handlers::DropReason::kSuperseded ? LogLevel::kDebug : LogLevel::kWarn;
+  if (!log_->enabled(level)) return;
+  log_->write(level, "handlers",
+              "job " + std::to_string(job.number) + " is not run: " + job.handler + " for " +
+                  job.event + ": " + std::string(handlers::drop_reason_name(reason)));
+}
+
 void Agent::job_finished(const handlers::JobReport& report) {
   const bool failed = !report.error.empty();
   const LogLevel level = failed ? LogLevel::kError : LogLevel::kDebug;
   if (!log_->enabled(level)) return;
-  std::string line = report.job.handler + " for " + report.job.event + ": " +
-                     (failed ? report.error : "done") + " after " +
-                     handlers::format_duration(report.duration);
+  std::string line = "job " + std::to_string(report.job.number) + ": " + report.job.handler +
+                     " for " + report.job.event + ": " + (failed ? report.error : "done") +
+                     " after " + handlers::format_duration(report.duration);
   if (report.output_bytes > 0) {
     line += ", output (" + std::to_string(report.output_bytes) +
             " bytes): " + handlers::readable_end(report.output, kLoggedOutput);
@@ -105,10 +125,14 @@ void Agent::job_finished(const handlers::JobReport& report) {
   log_->write(level, "handlers", line);
 }
 
-/// What an earlier process accepted and did not come to.
-void Agent::resume_deliveries() {
+/// What an earlier process accepted and did not come to, or left running.
+void Agent::resume_jobs() {
   const handlers::Host host = to_host(cluster_->node().self());
-  for (const PendingEvent& event : std::exchange(state_, {}).pending) {
+  StoredState state = std::exchange(state_, {});
+  dispatcher_->set_host(host);
+  jobs_->resume(*dispatcher_, std::move(state.jobs), state.last_job);
+  for (const PendingEvent& event : state.pending) {
+    jobs_->expect(event.id);
     dispatcher_->dispatch(to_handler_event(event), host);
   }
 }

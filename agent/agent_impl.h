@@ -18,7 +18,7 @@
 #include "agent/control/serf_server.h"
 #include "agent/control/server.h"
 #include "agent/control/service.h"
-#include "agent/deliveries.h"
+#include "agent/job_ledger.h"
 #include "agent/joiner.h"
 #include "agent/log.h"
 #include "agent/notify.h"
@@ -54,8 +54,9 @@ class Agent {
   ClusterHooks cluster_hooks();
   handlers::DispatcherHooks dispatcher_hooks();
   void report_ways(const membership::MessageId& query);
+  void job_refused(const handlers::JobName& job, handlers::DropReason reason);
   void job_finished(const handlers::JobReport& report);
-  void resume_deliveries();
+  void resume_jobs();
 
   // --- while it runs, and the end (agent.cc) ---
   void wait_for_signal();
@@ -77,7 +78,7 @@ class Agent {
   std::unique_ptr<Store> store_;
   StoredState state_;  // until the parts have taken it
   std::unique_ptr<TagKeeper> tags_;
-  std::unique_ptr<Deliveries> deliveries_;
+  std::unique_ptr<JobLedger> jobs_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<handlers::Dispatcher> dispatcher_;
   std::unique_ptr<Joiner> joiner_;

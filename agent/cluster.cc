@@ -237,7 +237,7 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
       batch.changes.push_back(PutEvent{one.id, one.record});
       if (one.deliver) {
         batch.changes.push_back(
-            PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce, {}}});
+            PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce}});
       }
       batch.deliveries.push_back({std::move(one), std::nullopt});
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {

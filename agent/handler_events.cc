@@ -44,10 +44,10 @@ EventType to_event_type(membership::MemberChange change) {
   return EventType::kMemberUpdate;
 }
 
-Event to_handler_event(const membership::MemberEvent& event, uint64_t number) {
+Event to_handler_event(const membership::MemberEvent& event, uint32_t epoch, uint64_t number) {
   Event out;
   out.type = to_event_type(event.change);
-  out.id = "member-" + std::to_string(number);
+  out.id = "member-" + std::to_string(epoch) + "-" + std::to_string(number);
   out.members.push_back({event.member.name, event.member.address.ip_string(), event.member.tags});
   return out;
 }

@@ -21,8 +21,8 @@ namespace starling::agent {
 [[nodiscard]] std::string handler_event_id(const membership::UserEventArrived& event);
 [[nodiscard]] std::string pending_event_id(const membership::MessageId& id);
 
-/// `number` makes the event's id unique on this host.
-[[nodiscard]] handlers::Event to_handler_event(const membership::MemberEvent& event,
+/// `epoch` of this start and `number` make the event's id unique on this host.
+[[nodiscard]] handlers::Event to_handler_event(const membership::MemberEvent& event, uint32_t epoch,
                                                uint64_t number);
 [[nodiscard]] handlers::Event to_handler_event(const membership::UserEventArrived& event);
 /// An event of an earlier process of this agent.

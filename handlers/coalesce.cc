@@ -167,13 +167,13 @@ Coalesced UserCoalescer::offer(TimePoint now, Event event) {
   Window& window = found->second;
   window.last_arrival = now;
   if (event.ltime < window.newest) {
-    out.superseded.push_back(std::move(event.id));
+    out.superseded.push_back(std::move(event));
     return out;
   }
   if (event.ltime > window.newest) {
     for (Event& older : window.pending) {
       bytes_ -= size_in_memory(older);
-      out.superseded.push_back(std::move(older.id));
+      out.superseded.push_back(std::move(older));
     }
     window.pending.clear();
     window.newest = event.ltime;

@@ -32,10 +32,10 @@ struct CoalesceWindow {
   [[nodiscard]] bool off() const { return quiet <= Duration{0} || longest <= Duration{0}; }
 };
 
-/// What comes out: events to deliver, in order, and the ids of events that a newer one replaced.
+/// What comes out: events to deliver, in order, and those that a newer one replaced.
 struct Coalesced {
   std::vector<Event> events;
-  std::vector<std::string> superseded;
+  std::vector<Event> superseded;
 };
 
 /// Member events. Of each member's changes within a window the last one survives; what survives is

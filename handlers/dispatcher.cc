@@ -6,15 +6,10 @@
 #include <utility>
 
 #include "handlers/dispatcher_impl.h"
-#include "handlers/payload.h"
-#include "handlers/report.h"
 #include "proto/support/assert.h"
 
 namespace starling::handlers {
 namespace {
-
-// Starting a process holds the loop for half a millisecond; after so many, others have their turn.
-constexpr int kStartsPerTurn = 2;
 
 TimePoint clock_now() {
   return TimePoint::clock::now();
@@ -40,7 +35,12 @@ void Dispatcher::Impl::set_handlers(std::vector<HandlerSpec> specs) {
     } else {
       id = schedule_.add_handler(spec.limits.concurrency, spec.limits.queue);
     }
-    Handler handler{std::move(spec), {}};
+    Handler handler;
+    if (const auto old = handlers_.find(id); old != handlers_.end()) {
+      handler.usual = old->second.usual;
+      handler.unclaimed = std::move(old->second.unclaimed);
+    }
+    handler.spec = std::move(spec);
     for (size_t filter = 0; filter < handler.spec.filters.size(); ++filter) {
       std::string name = handler.spec.entry_name(filter);
       const int number = ++names[name];
@@ -67,7 +67,7 @@ void Dispatcher::Impl::dispatch(Event event, const Host& host) {
   STARLING_ASSERT(event.type != EventType::kQuery);
   host_ = host;
   if (stopping_) {
-    for (const Match& found : match(event)) drop(job_name(found, event), DropReason::kStopping);
+    statistics_.dropped_stopping += match(event).size();
     return;
   }
   const TimePoint now = clock_now();
@@ -84,12 +84,20 @@ void Dispatcher::Impl::dispatch(Event event, const Host& host) {
 
 void Dispatcher::Impl::deliver(Coalesced coalesced) {
   statistics_.superseded += coalesced.superseded.size();
+  for (const Event& event : coalesced.superseded) supersede(event);
   for (Event& event : coalesced.events) {
     const std::vector<Match> matches = match(event);
     enqueue(std::move(event), 0, matches);
   }
-  if (!options_.hooks.settled) return;
-  for (const std::string& id : coalesced.superseded) options_.hooks.settled(id);
+}
+
+void Dispatcher::Impl::supersede(const Event& event) {
+  if (!options_.hooks.planned) return;
+  std::vector<PlannedJob> plan;
+  for (const Match& found : match(event)) {
+    plan.push_back({job_name(found, event), DropReason::kSuperseded});
+  }
+  options_.hooks.planned(event, plan);
 }
 
 std::vector<Dispatcher::Impl::Match> Dispatcher::Impl::match(const Event& event) const {
@@ -103,33 +111,41 @@ std::vector<Dispatcher::Impl::Match> Dispatcher::Impl::match(const Event& event)
   return matches;
 }
 
-JobName Dispatcher::Impl::job_name(const Match& found, const Event& event) const {
-  return {handlers_.at(found.handler).entry_names[found.filter], event.id, describe(event)};
+JobName Dispatcher::Impl::job_name(const Match& found, const Event& event) {
+  JobName name;
+  name.number = options_.hooks.number ? options_.hooks.number() : ++last_number_;
+  name.handler = handlers_.at(found.handler).entry_names[found.filter];
+  name.event_id = event.id;
+  name.event = describe(event);
+  return name;
 }
 
 void Dispatcher::Impl::enqueue(Event event, QueryKey query, const std::vector<Match>& matches) {
-  if (matches.empty()) return settle(event);
   const EventKey key = ++last_key_;
   const size_t bytes = size_in_memory(event);
   // One job for the time being, so that hooks called below find the event held.
   held_bytes_ += bytes;
   Held& held = held_.emplace(key, Held{std::move(event), bytes, 1}).first->second;
+  std::vector<PlannedJob> plan;
+  plan.reserve(matches.size());
   for (size_t entry = 0; entry < matches.size(); ++entry) {
     JobName name = job_name(matches[entry], held.event);
     const auto refused = admit(matches[entry], key, bytes, name, query, entry);
-    if (!refused) continue;
-    drop(name, *refused);
-    if (query != 0) {
+    if (refused) count_drop(*refused);
+    if (refused && query != 0) {
       queries_.at(query).collector.settle(
           entry, {QueryOutcomeKind::kBusy, {}, std::string(drop_reason_name(*refused))});
     }
+    plan.push_back({std::move(name), refused});
   }
+  if (options_.hooks.planned) options_.hooks.planned(held.event, plan);
   release_event(key);
   pump_later();
 }
 
 std::optional<DropReason> Dispatcher::Impl::admit(const Match& found, EventKey event, size_t bytes,
-                                                  JobName name, QueryKey query, size_t entry) {
+                                                  const JobName& name, QueryKey query,
+                                                  size_t entry) {
   if (held_bytes_ > options_.max_queued_bytes && held_bytes_ > bytes) {
     return DropReason::kMemoryFull;
   }
@@ -137,18 +153,20 @@ std::optional<DropReason> Dispatcher::Impl::admit(const Match& found, EventKey e
   const std::optional<JobId> id = schedule_.submit(found.handler, job_class);
   if (!id) return DropReason::kQueueFull;
   held_.at(event).jobs += 1;
-  jobs_.emplace(*id, Job{.handler = found.handler,
-                         .name = std::move(name),
-                         .event = event,
-                         .submitted = clock_now(),
-                         .query = query,
-                         .entry = entry,
-                         .process = nullptr});
-  if (query != 0) queries_.at(query).jobs[entry] = *id;
+  Job job{.handler = found.handler, .name = name, .event = event, .submitted = clock_now()};
+  job.query = query;
+  job.entry = entry;
+  jobs_.emplace(*id, std::move(job));
+  numbers_[name.number] = *id;
+  if (query != 0) {
+    queries_.at(query).jobs[entry] = *id;
+  } else {
+    handlers_.at(found.handler).unclaimed.push_back(*id);
+  }
   return std::nullopt;
 }
 
-void Dispatcher::Impl::drop(const JobName& name, DropReason reason) {
+void Dispatcher::Impl::count_drop(DropReason reason) {
   switch (reason) {
     case DropReason::kQueueFull:
       statistics_.dropped_queue_full += 1;
@@ -162,180 +180,28 @@ void Dispatcher::Impl::drop(const JobName& name, DropReason reason) {
     case DropReason::kStopping:
       statistics_.dropped_stopping += 1;
       break;
+    case DropReason::kKilled:
+      statistics_.dropped_killed += 1;
+      break;
+    case DropReason::kSuperseded:
+      break;  // counted by the event
   }
-  if (options_.hooks.dropped) options_.hooks.dropped(name, reason);
 }
 
-void Dispatcher::Impl::settle(const Event& event) {
-  if (stopping_ || is_member_event(event.type) || !options_.hooks.settled) return;
-  options_.hooks.settled(event.id);
+void Dispatcher::Impl::drop(const JobName& name, DropReason reason) {
+  count_drop(reason);
+  if (options_.hooks.dropped) options_.hooks.dropped(name, reason);
 }
 
 void Dispatcher::Impl::release_event(EventKey key) {
   const auto found = held_.find(key);
   found->second.jobs -= 1;
   if (found->second.jobs > 0) return;
-  const Event event = std::move(found->second.event);
   held_bytes_ -= found->second.bytes;
   held_.erase(found);
-  settle(event);
 }
 
-// --- jobs to processes ---
-
-void Dispatcher::Impl::pump_later() {
-  if (pump_posted_) return;
-  pump_posted_ = true;
-  later([this] {
-    pump_posted_ = false;
-    pump();
-  });
-}
-
-void Dispatcher::Impl::pump() {
-  for (int started = 0; started < kStartsPerTurn; ++started) {
-    if (stopping_) return;
-    const std::optional<JobId> id = schedule_.next();
-    if (!id) return;
-    begin(*id);
-  }
-  pump_later();
-}
-
-void Dispatcher::Impl::begin(JobId id) {
-  Job& job = jobs_.at(id);
-  const Held& held = held_.at(job.event);
-  const TimePoint now = clock_now();
-  if (held.event.type == EventType::kQuery && held.event.deadline <= now) {
-    const JobName name = job.name;
-    const QueryKey query = job.query;
-    const size_t entry = job.entry;
-    const EventKey event = job.event;
-    const Duration waited = now - job.submitted;
-    end_job(id);
-    drop(name, DropReason::kDeadlinePast);
-    release_event(event);
-    answer_entry(
-        query, entry,
-        {QueryOutcomeKind::kBusy,
-         {},
-         "the handler's turn came after " + format_duration(waited) + ", when the query was over"});
-    return;
-  }
-  if (!options_.hooks.starting) return proceed(id, true);
-  const JobName name = job.name;
-  options_.hooks.starting(
-      name, [this, id, alive = std::weak_ptr<bool>(alive_), called = false](bool run) mutable {
-        if (std::exchange(called, true) || !alive.lock()) return;
-        proceed(id, run);
-      });
-}
-
-void Dispatcher::Impl::proceed(JobId id, bool run) {
-  const auto found = jobs_.find(id);
-  if (found == jobs_.end()) return;  // a copy of the continuation was called twice
-  Job& job = found->second;
-  if (job.event == 0) return;  // the same
-  const EventKey key = std::exchange(job.event, 0);
-  if (run && stopping_) {
-    release_event(key);
-    return not_started(id, "not started because the agent stops");
-  }
-  if (run) {
-    launch(id, held_.at(key).event);
-  } else {
-    statistics_.skipped += 1;
-    const QueryKey query = job.query;
-    const size_t entry = job.entry;
-    end_job(id);
-    answer_entry(query, entry, {});
-  }
-  release_event(key);
-}
-
-void Dispatcher::Impl::launch(JobId id, const Event& event) {
-  Job& job = jobs_.at(id);
-  const HandlerSpec& spec = handlers_.at(job.handler).spec;
-  const TimePoint now = clock_now();
-  job.waited = now - job.submitted;
-  ProcessRequest request;
-  request.command = spec.command;
-  request.environment =
-      merge_environment(merge_environment(process_environment(), options_.environment),
-                        event_environment(event, host_, now));
-  request.input = event_input(event);
-  request.timeout = spec.limits.timeout;
-  request.grace = options_.kill_grace;
-  request.tail_limit = spec.limits.output_tail;
-  if (job.query != 0) {
-    request.head_limit = options_.response_limit;
-    request.tail_limit = std::max(request.tail_limit, kMaxErrorOutput);
-  }
-  job.limit = spec.limits.timeout;
-  Result<std::unique_ptr<Process>> process =
-      Process::start(loop_, std::move(request),
-                     [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
-  if (!process) return not_started(id, process.error().message);
-  statistics_.started += 1;
-  job.process = *std::move(process);
-}
-
-void Dispatcher::Impl::process_ended(JobId id, ProcessResult result) {
-  Job& job = jobs_.at(id);
-  const QueryKey query = job.query;
-  const size_t entry = job.entry;
-  const JobReport report = make_report(std::move(job.name), result, job.limit, job.waited);
-  end_job(id);
-  count(report);
-  if (options_.hooks.finished) options_.hooks.finished(report);
-  if (query != 0) {
-    answer_entry(query, entry, make_outcome(report, std::move(result), options_.response_limit));
-  }
-  check_stopped();
-}
-
-void Dispatcher::Impl::not_started(JobId id, std::string error) {
-  Job& job = jobs_.at(id);
-  const QueryKey query = job.query;
-  const size_t entry = job.entry;
-  JobReport report;
-  report.job = std::move(job.name);
-  report.waited = clock_now() - job.submitted;
-  report.error = std::move(error);
-  end_job(id);
-  count(report);
-  if (options_.hooks.finished) options_.hooks.finished(report);
-  answer_entry(query, entry, {QueryOutcomeKind::kFailed, {}, report.error});
-}
-
-void Dispatcher::Impl::end_job(JobId id) {
-  const auto found = jobs_.find(id);
-  const HandlerId handler = found->second.handler;
-  jobs_.erase(found);
-  schedule_.finished(id);
-  forget_retired(handler);
-  pump_later();
-}
-
-void Dispatcher::Impl::count(const JobReport& report) {
-  switch (report.ending) {
-    case JobEnding::kSucceeded:
-      statistics_.succeeded += 1;
-      break;
-    case JobEnding::kFailed:
-      statistics_.failed += 1;
-      break;
-    case JobEnding::kTimedOut:
-      statistics_.timed_out += 1;
-      break;
-    case JobEnding::kTerminated:
-      statistics_.terminated += 1;
-      break;
-    case JobEnding::kNotStarted:
-      statistics_.not_started += 1;
-      break;
-  }
-}
+// --- the door ---
 
 DispatcherStatistics Dispatcher::Impl::statistics() const {
   DispatcherStatistics now = statistics_;
@@ -367,6 +233,18 @@ void Dispatcher::dispatch(Event event, const Host& host) {
 void Dispatcher::dispatch_query(Event event, const Host& host,
                                 std::function<void(QueryOutcome)> done) {
   impl_->dispatch_query(std::move(event), host, std::move(done));
+}
+void Dispatcher::set_host(const Host& host) {
+  impl_->set_host(host);
+}
+bool Dispatcher::restore(JobName job, Event event) {
+  return impl_->restore(std::move(job), std::move(event));
+}
+Result<void> Dispatcher::adopt(JobName job, bool for_query, const std::string& path) {
+  return impl_->adopt(std::move(job), for_query, path);
+}
+bool Dispatcher::kill_job(uint64_t number) {
+  return impl_->kill_job(number);
 }
 void Dispatcher::shutdown(Duration grace, std::function<void()> done) {
   impl_->shutdown(grace, std::move(done));

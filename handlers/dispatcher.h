@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Dispatcher: what this host does about events. It coalesces them, finds the handlers that match,
-// queues a job for each, runs the jobs as child processes, and makes one answer of those for a
-// query.
+// queues a job for each, runs the jobs under supervisors (process.h), and makes one answer of those
+// for a query.
 //
 // Event-loop thread only; no call blocks or starts a process itself: that happens in later turns
 // of the loop, a few at a time. No hook is called after the Dispatcher is destroyed, and calls to
-// a continuation it gave away then do nothing. Destroying it kills what still runs; shutdown() is
-// the orderly way.
+// a continuation it gave away then do nothing. What runs when it is destroyed goes on.
+//
+// It keeps nothing: who must know later what was planned, started and ended writes it down in the
+// hooks, and gives it back with restore() and adopt().
 //
 // Every queue is bounded: jobs per handler (HandlerLimits::queue), processes and bytes of waiting
 // events (DispatcherOptions), events being coalesced (coalesce.h), queries (kMaxQueries). What is
@@ -17,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +28,7 @@
 #include "handlers/coalesce.h"
 #include "handlers/event.h"
 #include "handlers/process.h"
+#include "handlers/spawn.h"
 #include "handlers/spec.h"
 
 namespace asio {
@@ -33,8 +37,11 @@ class io_context;
 
 namespace starling::handlers {
 
-/// One handler entry and one event. Together, `handler` and `event_id` name a job for ever.
+/// One run of one handler entry for one event. `handler` and `event_id` name a job for ever;
+/// `number` does so on this host.
 struct JobName {
+  uint64_t number = 0;
+  unsigned attempt = 1;
   /// "user:deploy=/etc/on.sh"; the second such entry of the configuration ends in "#2".
   std::string handler;
   std::string event_id;
@@ -45,8 +52,9 @@ enum class JobEnding : uint8_t {
   kSucceeded,   ///< exit status 0
   kFailed,      ///< another exit status, or killed by a signal
   kTimedOut,    ///< killed after its time limit
-  kTerminated,  ///< ended because the agent stops
-  kNotStarted,  ///< the system had no process for it, or the agent stops
+  kTerminated,  ///< ended because somebody, or the agent that stops, said so
+  kNotStarted,  ///< the system had no process for it, or its setting was wrong
+  kLost,        ///< its supervisor died: how it ended, nobody knows
 };
 
 /// One run, for logs and records.
@@ -60,28 +68,51 @@ struct JobReport {
   Duration duration{};     ///< of the run
   std::string output;      ///< the end of its output, raw bytes
   uint64_t output_bytes = 0;  ///< all that it printed
+  int64_t ended_ms = 0;       ///< unix milliseconds
+  bool began = true;          ///< false: the command has certainly not run
 };
 
 enum class DropReason : uint8_t {
   kQueueFull,     ///< the handler's queue is full
   kMemoryFull,    ///< waiting events hold too many bytes
   kDeadlinePast,  ///< the query was over before the job's turn came
-  kStopping,      ///< the agent stops; an event that is kept may be dispatched again later
+  kStopping,      ///< the agent stops; what is written down is taken up again later
+  kSuperseded,    ///< coalesced: a newer event of the name stands for it
+  kKilled,        ///< somebody took it out of the queue
 };
 [[nodiscard]] std::string_view drop_reason_name(DropReason reason);
 
+/// What an event came to with one handler entry.
+struct PlannedJob {
+  JobName job;
+  std::optional<DropReason> refused;  ///< none: it waits for its turn
+};
+
+/// Leave to run.
+struct JobPermit {
+  bool run = false;     ///< false: it is skipped
+  FileDescriptor file;  ///< the job's file, new and locked; none: the run leaves no trace
+  std::string path;     ///< of the file
+};
+
 /// All optional. A hook may dispatch further events, but not set handlers, shut down or destroy.
 struct DispatcherHooks {
-  /// Asked just before a job runs; `proceed(false)` skips it. `proceed` is called once, now or
-  /// later, from the loop. Whoever must not run a job twice writes it down here.
-  std::function<void(const JobName& job, std::function<void(bool)> proceed)> starting;
-  /// A job that was started, or could not be, has ended.
-  std::function<void(const JobReport& report)> finished;
+  /// A number that no job of this host has had.
+  std::function<uint64_t()> number;
+  /// Once for each event, before any of its jobs starts: all handler entries that match (none: it
+  /// needs no keeping). Of coalesced user events that a newer one replaced, each job is refused.
+  /// Not told while the agent stops. May be called from within dispatch().
+  std::function<void(const Event& event, const std::vector<PlannedJob>& jobs)> planned;
+  /// Asked before a job runs, perhaps some time before. `proceed` is called once, now or later,
+  /// from the loop. Whoever must not run a job twice writes it down here.
+  std::function<void(const JobName& job, const Event& event,
+                     std::function<void(JobPermit)> proceed)>
+      starting;
+  /// A job that was started, or could not be, has ended. `recorded` is called once, from the loop,
+  /// when that is kept, or cannot be (false: the job's file then has to outlive everything).
+  std::function<void(const JobReport& report, std::function<void(bool)> recorded)> finished;
+  /// A job that was planned will not run.
   std::function<void(const JobName& job, DropReason reason)> dropped;
-  /// This user event or query will start nothing more: each matching entry has begun, was skipped,
-  /// refused, or a newer event stands for it. Not told for what shutdown() leaves waiting. May be
-  /// called from within dispatch().
-  std::function<void(const std::string& event_id)> settled;
 };
 
 struct DispatcherOptions {
@@ -93,6 +124,10 @@ struct DispatcherOptions {
   /// Whether members are suspected to have failed; see MemberCoalescer. May be empty.
   MemberCoalescer::MoreComing more_failures;
   CoalesceWindow user_window{std::chrono::seconds(1), std::chrono::seconds(3)};
+  /// The program that has `supervise`; the running one.
+  std::string supervisor = "/proc/self/exe";
+  /// shutdown() ends what runs. Otherwise only jobs for queries, whose askers hear nothing more.
+  bool end_jobs_on_stop = false;
   /// "KEY=value" for every command, beside the agent's own environment.
   std::vector<std::string> environment;
   DispatcherHooks hooks;
@@ -103,13 +138,16 @@ struct DispatcherStatistics {
   uint64_t succeeded = 0;
   uint64_t failed = 0;  ///< exit status not 0, or signal
   uint64_t timed_out = 0;
-  uint64_t terminated = 0;   ///< by shutdown
+  uint64_t terminated = 0;   ///< ended because somebody said so
+  uint64_t lost = 0;         ///< their supervisors died
+  uint64_t adopted = 0;      ///< of an earlier process
   uint64_t not_started = 0;  ///< no process to be had
   uint64_t skipped = 0;      ///< by the hook `starting`
   uint64_t dropped_queue_full = 0;
   uint64_t dropped_memory_full = 0;
   uint64_t dropped_deadline_past = 0;
   uint64_t dropped_stopping = 0;
+  uint64_t dropped_killed = 0;
   uint64_t superseded = 0;       ///< coalesced user events that a newer one replaced
   uint64_t queries_refused = 0;  ///< more than kMaxQueries at once
   size_t running = 0;
@@ -143,8 +181,21 @@ class Dispatcher {
   /// the latest (unless the Dispatcher is destroyed first).
   void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
 
-  /// Takes no more events, forgets what waits, ends what runs: SIGTERM, and SIGKILL after `grace`.
-  /// `done` is called from the loop when no child is left. Only once.
+  /// The host as jobs that start from now on see it; each event brings it, too.
+  void set_host(const Host& host);
+
+  // --- what an earlier process left ---
+  /// Queues a job again, whatever the bound of the queue. False: no handler has this name.
+  bool restore(JobName job, Event event);
+  /// Goes on with a run whose supervisor lives. kNotFound: it has ended meanwhile.
+  Result<void> adopt(JobName job, bool for_query, const std::string& path);
+
+  /// Ends a run (SIGTERM, SIGKILL after its grace), or takes a job out of its queue. False: there
+  /// is no such job.
+  bool kill_job(uint64_t number);
+
+  /// Takes no more events, forgets what waits, and ends what it should not leave running: SIGTERM,
+  /// and SIGKILL after `grace`. `done` is called from the loop when that is gone. Only once.
   void shutdown(Duration grace, std::function<void()> done);
 
   [[nodiscard]] DispatcherStatistics statistics() const;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of Dispatcher, for its own .cc files only: dispatcher.cc has the way from events to
-// processes, dispatcher_query.cc that of queries, and the clock and the end.
+// jobs, dispatcher_jobs.cc that from jobs to processes, dispatcher_query.cc that of queries, and
+// the clock and the end.
 #pragma once
 
 #include <asio.hpp>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,6 +35,10 @@ class Dispatcher::Impl {
   void set_handlers(std::vector<HandlerSpec> specs);
   void dispatch(Event event, const Host& host);
   void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
+  void set_host(const Host& host) { host_ = host; }
+  bool restore(JobName job, Event event);
+  Result<void> adopt(JobName job, bool for_query, const std::string& path);
+  bool kill_job(uint64_t number);
   void shutdown(Duration grace, std::function<void()> done);
   [[nodiscard]] DispatcherStatistics statistics() const;
   [[nodiscard]] std::vector<HandlerStatus> handlers() const;
@@ -44,6 +50,8 @@ class Dispatcher::Impl {
   struct Handler {
     HandlerSpec spec;
     std::vector<std::string> entry_names;  ///< one per filter
+    Duration usual{};                      ///< smoothed length of its runs
+    std::deque<JobId> unclaimed{};         ///< waiting jobs for events, oldest first
   };
   /// An event some of whose jobs have not begun.
   struct Held {
@@ -51,6 +59,8 @@ class Dispatcher::Impl {
     size_t bytes;
     size_t jobs;
   };
+  /// Whether the hook `starting` has been asked about a job.
+  enum class Claim : uint8_t { kNone, kAsked, kGranted };
   struct Job {
     HandlerId handler;
     JobName name;
@@ -60,7 +70,10 @@ class Dispatcher::Impl {
     Duration limit{};    ///< the time limit that it was started with
     QueryKey query = 0;  ///< 0: not for a query
     size_t entry = 0;    ///< of the query's collector
-    std::unique_ptr<Process> process;
+    Claim claim = Claim::kNone;
+    JobPermit permit{};
+    bool its_turn = false;  ///< has a place, waits for the permit
+    std::unique_ptr<Process> process{};
   };
   struct Query {
     AnswerCollector collector;
@@ -78,20 +91,27 @@ class Dispatcher::Impl {
   void enqueue(Event event, QueryKey query, const std::vector<Match>& matches);
   [[nodiscard]] std::vector<Match> match(const Event& event) const;
   [[nodiscard]] std::optional<DropReason> admit(const Match& match, EventKey event, size_t bytes,
-                                                JobName name, QueryKey query, size_t entry);
+                                                const JobName& name, QueryKey query, size_t entry);
+  void count_drop(DropReason reason);
   void drop(const JobName& name, DropReason reason);
-  void settle(const Event& event);
+  void supersede(const Event& event);
   void release_event(EventKey key);
-  [[nodiscard]] JobName job_name(const Match& match, const Event& event) const;
+  [[nodiscard]] JobName job_name(const Match& match, const Event& event);
 
   // --- jobs to processes ---
   void pump_later();
   void pump();
   void begin(JobId id);
-  void proceed(JobId id, bool run);
-  void launch(JobId id, const Event& event);
+  void claim(JobId id);
+  void claim_ahead();
+  void proceed(JobId id, JobPermit permit);
+  void skip(JobId id);
+  void launch(JobId id);
   void process_ended(JobId id, ProcessResult result);
   void not_started(JobId id, std::string error);
+  /// Tells the hook; `process` stays until that is recorded.
+  void tell_finished(const JobReport& report, std::unique_ptr<Process> process);
+  void cancel_waiting(JobId id, DropReason reason);
   void end_job(JobId id);
   void count(const JobReport& report);
 
@@ -125,6 +145,9 @@ class Dispatcher::Impl {
   size_t held_bytes_ = 0;
   std::unordered_map<EventKey, Held> held_;
   std::unordered_map<JobId, Job> jobs_;
+  std::unordered_map<uint64_t, JobId> numbers_;
+  uint64_t last_number_ = 0;  ///< when nobody else gives numbers
+  std::unordered_map<uint64_t, std::unique_ptr<Process>> unrecorded_;
   std::unordered_map<QueryKey, Query> queries_;
   std::set<std::pair<TimePoint, QueryKey>> query_times_;
   bool pump_posted_ = false;

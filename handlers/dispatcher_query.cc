@@ -78,16 +78,7 @@ void Dispatcher::Impl::out_of_time(QueryKey key) {
           entry, {QueryOutcomeKind::kFailed, {}, "still running at the query's deadline"});
     }
   }
-  for (const JobId id : never_begun) {
-    const auto job = jobs_.find(id);
-    const JobName name = std::move(job->second.name);
-    const EventKey event = job->second.event;
-    const HandlerId handler = job->second.handler;
-    jobs_.erase(job);
-    forget_retired(handler);
-    drop(name, DropReason::kDeadlinePast);
-    release_event(event);
-  }
+  for (const JobId id : never_begun) cancel_waiting(id, DropReason::kDeadlinePast);
   finish_query(key);
 }
 
@@ -125,19 +116,17 @@ void Dispatcher::Impl::shutdown(Duration grace, std::function<void()> done) {
   stopped_ = std::move(done);
   timer_.cancel();
   std::vector<JobId> waiting;
-  for (const auto& [id, job] : jobs_) {
-    if (schedule_.cancel(id)) waiting.push_back(id);
-    if (job.process) job.process->terminate();
+  for (auto& [id, job] : jobs_) {
+    if (schedule_.cancel(id)) {
+      waiting.push_back(id);
+    } else if (job.process && (options_.end_jobs_on_stop || job.query != 0)) {
+      job.process->terminate();
+    } else {
+      job.process = nullptr;  // goes on, to be adopted by the next agent
+    }
   }
   std::ranges::sort(waiting);
-  for (const JobId id : waiting) {
-    const auto job = jobs_.find(id);
-    const JobName name = std::move(job->second.name);
-    const EventKey event = job->second.event;
-    jobs_.erase(job);
-    drop(name, DropReason::kStopping);
-    release_event(event);
-  }
+  for (const JobId id : waiting) cancel_waiting(id, DropReason::kStopping);
   std::vector<std::function<void(QueryOutcome)>> askers;
   askers.reserve(queries_.size());
   for (auto& [key, query] : queries_) askers.push_back(std::move(query.done));

@@ -3,7 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,312 +13,311 @@
 #include <cerrno>
 #include <utility>
 
-#include "handlers/output.h"
+#include "handlers/fault.h"
 #include "handlers/spawn.h"
+#include "proto/job.pb.h"
 
 namespace starling::handlers {
 namespace {
 
 constexpr size_t kChunk = size_t{64} << 10;
-// A child that prints without end gets at most 100 MiB/s of the loop's attention.
-constexpr size_t kPaceBytes = size_t{1} << 20;
-constexpr auto kPaceInterval = std::chrono::milliseconds(10);
-// How long a destructor waits for a killed child; one in uninterruptible sleep stays a zombie.
-constexpr int kLastWaitMs = 1000;
+// Beside head and tail.
+constexpr size_t kReportOverhead = 4096;
+
+uint64_t milliseconds(Duration duration) {
+  return static_cast<uint64_t>(
+      std::chrono::ceil<std::chrono::milliseconds>(std::max(duration, Duration{0})).count());
+}
+
+std::string make_order(const ProcessRequest& request) {
+  job::Order order;
+  for (const std::string& argument : request.arguments) order.add_arguments(argument);
+  for (const std::string& variable : request.environment) order.add_environment(variable);
+  order.set_input(request.input);
+  order.set_timeout_ms(milliseconds(request.timeout));
+  order.set_grace_ms(milliseconds(request.grace));
+  order.set_head_limit(request.head_limit);
+  order.set_tail_limit(request.tail_limit);
+  order.set_user(request.setting.user);
+  order.set_directory(request.setting.directory);
+  order.set_nice(request.setting.nice);
+  order.set_io_priority(request.setting.io_priority);
+  order.set_set_umask(request.setting.umask >= 0);
+  if (request.setting.umask >= 0) order.set_umask(static_cast<uint32_t>(request.setting.umask));
+  order.set_cgroup(request.cgroup);
+  return frame(order.SerializeAsString());
+}
+
+ProcessResult result_of(job::Report report) {
+  ProcessResult result;
+  result.ending = static_cast<ProcessEnding>(
+      std::min<uint32_t>(report.ending(), static_cast<uint32_t>(ProcessEnding::kNotStarted)));
+  result.status = report.status();
+  result.duration = std::chrono::microseconds(report.duration_us());
+  result.head = std::move(*report.mutable_head());
+  result.tail = std::move(*report.mutable_tail());
+  result.output_bytes = report.output_bytes();
+  result.error = std::move(*report.mutable_error());
+  result.ended_ms = unix_ms();
+  return result;
+}
 
 }  // namespace
 
-/// One child, from its start to the report. The loop's pending callbacks keep it alive.
+ProcessResult result_of(const JobFile& file, const Ended& ended, size_t tail_limit) {
+  ProcessResult result;
+  result.ending = ended.ending;
+  result.status = ended.status;
+  result.duration = std::chrono::microseconds(ended.duration_us);
+  result.output_bytes = ended.output_bytes;
+  const uint64_t from =
+      ended.output_bytes > tail_limit ? ended.output_bytes - tail_limit : uint64_t{0};
+  result.tail = file.read(from, tail_limit).bytes;
+  result.error = ended.error;
+  result.ended_ms = ended.at_ms;
+  return result;
+}
+
+/// One run, from its start or adoption to the report, and until the supervisor is gone. The loop's
+/// pending callbacks keep it alive.
 class Process::Run : public std::enable_shared_from_this<Run> {
  public:
-  Run(asio::io_context& loop, ProcessRequest request, Done done)
-      : request_(std::move(request)),
-        done_(std::move(done)),
-        output_kept_(request_.head_limit, request_.tail_limit),
-        pidfd_(loop),
-        input_(loop),
-        output_(loop),
-        limit_timer_(loop),
-        pace_timer_(loop) {}
-  ~Run() { abandon(); }
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
+  Run(asio::io_context& loop, std::string path, Done done)
+      : path_(std::move(path)), done_(std::move(done)), socket_(loop), pidfd_(loop) {}
 
-  Result<void> start();
-  void end(ProcessEnding why);
-  void kill();
-  void abandon();
-  [[nodiscard]] pid_t pid() const { return pid_; }
+  Result<void> start(const ProcessRequest& request, FileDescriptor file);
+  Result<void> adopt(size_t tail_limit);
+  void signal(int number);
+  void recorded();
+  void let_go();
 
  private:
+  void send_order();
+  void read_report();
+  void take_report();
   void wait_for_exit();
-  void check_exit();
-  void exited();
-  void finish();
+  void gone();
+  void tell(ProcessResult result);
+  void close_socket();
 
-  void arm_limit(Duration after);
-  void limit_reached();
-  void signal_group(int signal) const { ::kill(-pid_, signal); }
-
-  void wait_for_input_space();
-  void write_input();
-  void wait_for_output();
-  void read_output();
-  void output_ended();
-  void drain_output();
-
-  ProcessRequest request_;
+  const std::string path_;
   Done done_;
-  Output output_kept_;
   pid_t pid_ = -1;
-  bool running_ = false;  ///< started and not reaped
-  bool exited_ = false;   ///< a zombie that holds the group's id until the group is dead
-  bool killed_ = false;   ///< SIGKILL was sent to the group
-  bool output_open_ = false;
-  ProcessEnding cause_ = ProcessEnding::kExited;  ///< kTimedOut, kTerminated: ended by us
+  bool child_ = false;
+  bool gone_ = false;
+  bool tells_ = true;  ///< its report has not come, and may
+  size_t tail_limit_ = 0;
+  size_t report_limit_ = 0;
   TimePoint started_;
-  size_t input_written_ = 0;
-  size_t pace_bytes_ = 0;
-  TimePoint pace_start_;
-
+  std::string order_;
+  size_t order_sent_ = 0;
+  std::string report_;
+  asio::posix::stream_descriptor socket_;
   asio::posix::stream_descriptor pidfd_;
-  asio::posix::stream_descriptor input_;
-  asio::posix::stream_descriptor output_;
-  asio::steady_timer limit_timer_;  ///< the time limit, then the grace period
-  asio::steady_timer pace_timer_;
 };
 
-Result<void> Process::Run::start() {
-  started_ = pace_start_ = TimePoint::clock::now();
-  Result<Child> child = spawn_shell(request_.command, request_.environment, request_.input);
+Result<void> Process::Run::start(const ProcessRequest& request, FileDescriptor file) {
+  started_ = TimePoint::clock::now();
+  tail_limit_ = request.tail_limit;
+  report_limit_ = request.head_limit + request.tail_limit + kReportOverhead;
+  fault_point(FaultPoint::kBeforeSpawn);
+  Result<SupervisorChild> child = spawn_supervisor(request.supervisor, file.get());
   if (!child) return tl::unexpected(child.error());
+  fault_point(FaultPoint::kAfterSpawn);
+  file.close();  // from now on only the supervisor holds the lock
   pid_ = child->pid;
-  running_ = true;
-  input_written_ = child->input_written;
-  asio::error_code errors[3];
-  pidfd_.assign(child->pidfd.get(), errors[0]);
-  if (!errors[0]) (void)child->pidfd.release();
-  output_.assign(child->output.get(), errors[1]);
-  if (!errors[1]) (void)child->output.release();
-  if (input_written_ < request_.input.size()) {
-    input_.assign(child->input.get(), errors[2]);
-    if (!errors[2]) (void)child->input.release();
-  } else {
-    child->input.close();
+  child_ = true;
+  asio::error_code errors[2];
+  socket_.assign(child->socket.get(), errors[0]);
+  if (!errors[0]) static_cast<void>(child->socket.release());
+  pidfd_.assign(child->pidfd.get(), errors[1]);
+  if (!errors[1]) static_cast<void>(child->pidfd.release());
+  if (errors[0] || errors[1]) {
+    // It has no order yet, so nothing has run.
+    done_ = nullptr;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    return fail(ErrorKind::kUnavailable, "cannot watch a handler's process: " +
+                                             (errors[0] ? errors[0] : errors[1]).message());
   }
-  for (const asio::error_code& error : errors) {
-    if (!error) continue;
-    abandon();
-    return fail(ErrorKind::kUnavailable, "cannot watch a handler's process: " + error.message());
-  }
-  output_open_ = true;
+  order_ = make_order(request);
+  send_order();
+  read_report();
   wait_for_exit();
-  wait_for_output();
-  if (input_.is_open()) wait_for_input_space();
-  arm_limit(request_.timeout);
   return {};
 }
 
-void Process::Run::wait_for_exit() {
-  pidfd_.async_wait(asio::posix::stream_descriptor::wait_read,
-                    [self = shared_from_this()](const asio::error_code& error) {
-                      if (!error && self->running_) self->check_exit();
-                    });
-}
-
-void Process::Run::check_exit() {
-  // The wait is only a hint (Asio before 1.38 completes it with another descriptor's old event).
-  // WNOWAIT: until it is reaped, nobody else can get the group's id, so that it is safe to signal.
-  siginfo_t info{};
-  const int result = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
-  if (result != 0 && errno == EINTR) return wait_for_exit();
-  if (result != 0) {
-    cause_ = ProcessEnding::kLost;
-    return finish();
+Result<void> Process::Run::adopt(size_t tail_limit) {
+  tail_limit_ = tail_limit;
+  tells_ = false;
+  started_ = TimePoint::clock::now();
+  auto file = JobFile::open(path_);
+  if (!file) return tl::unexpected(file.error());
+  const auto begun = file->begun();
+  if (!begun) return fail(ErrorKind::kNotFound, path_ + ": it has not begun");
+  pid_ = static_cast<pid_t>(begun->pid);
+  auto pidfd = open_pidfd(pid_);
+  if (!pidfd) return fail(ErrorKind::kNotFound, path_ + ": its supervisor is gone");
+  // The pidfd is of whoever has the number now. He who still holds the lock has had it all along.
+  if (!file->locked() || start_time_of(pid_) != begun->start_time) {
+    return fail(ErrorKind::kNotFound, path_ + ": its supervisor is gone");
   }
-  if (info.si_pid == 0) return wait_for_exit();
-  exited();
+  asio::error_code error;
+  pidfd_.assign(pidfd->get(), error);
+  if (error) {
+    return fail(ErrorKind::kUnavailable, "cannot watch a handler's process: " + error.message());
+  }
+  static_cast<void>(pidfd->release());
+  wait_for_exit();
+  return {};
 }
 
-void Process::Run::exited() {
-  exited_ = true;
-  drain_output();
-  // Ended by itself: what it left running is its own business. Ended by us: the others of its
-  // group have the rest of the grace period, unless all have closed their output, so are gone.
-  if (cause_ == ProcessEnding::kExited || killed_) return finish();
-  if (!output_open_) kill();
-}
-
-void Process::Run::finish() {
-  ProcessResult result;
-  result.ending = cause_;
-  siginfo_t info{};
-  if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0) {
-    result.ending = ProcessEnding::kLost;
-  } else {
-    result.status = info.si_status;
-    if (cause_ == ProcessEnding::kExited && info.si_code != CLD_EXITED) {
-      result.ending = ProcessEnding::kSignalled;
+void Process::Run::send_order() {
+  while (order_sent_ < order_.size()) {
+    const ssize_t sent = ::send(socket_.native_handle(), order_.data() + order_sent_,
+                                order_.size() - order_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) {
+      order_sent_ += static_cast<size_t>(sent);
+    } else if (sent < 0 && errno == EAGAIN) {
+      socket_.async_wait(asio::posix::stream_descriptor::wait_write,
+                         [self = shared_from_this()](const asio::error_code& error) {
+                           if (!error && self->socket_.is_open()) self->send_order();
+                         });
+      return;
+    } else if (sent < 0 && errno != EINTR) {
+      break;  // it is gone: its exit tells
     }
   }
-  result.duration = TimePoint::clock::now() - started_;
-  result.output_bytes = output_kept_.total();
-  result.tail = output_kept_.tail();
-  result.head = output_kept_.take_head();
-  running_ = output_open_ = false;
-  asio::error_code ignored;
-  pidfd_.close(ignored);
-  input_.close(ignored);
-  output_.close(ignored);
-  limit_timer_.cancel();
-  pace_timer_.cancel();
-  if (Done done = std::exchange(done_, nullptr)) done(std::move(result));
+  order_ = std::string();
+  order_sent_ = 0;
+  fault_point(FaultPoint::kOrderSent);
 }
 
-void Process::Run::arm_limit(Duration after) {
-  limit_timer_.expires_after(after);
-  limit_timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-    if (!error && self->running_) self->limit_reached();
-  });
-}
-
-void Process::Run::limit_reached() {
-  if (cause_ == ProcessEnding::kExited) {
-    // The exit may be waiting in the loop's queue behind this timer.
-    siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid != 0) {
-      return exited();
-    }
-    return end(ProcessEnding::kTimedOut);
-  }
-  kill();
-}
-
-void Process::Run::end(ProcessEnding why) {
-  if (!running_ || cause_ != ProcessEnding::kExited) return;
-  cause_ = why;
-  signal_group(SIGTERM);
-  signal_group(SIGCONT);  // a stopped process cannot heed it otherwise
-  arm_limit(request_.grace);
-}
-
-void Process::Run::kill() {
-  if (!running_) return;
-  if (cause_ == ProcessEnding::kExited) cause_ = ProcessEnding::kTerminated;
-  killed_ = true;
-  signal_group(SIGKILL);
-  limit_timer_.cancel();
-  if (exited_) finish();
-}
-
-void Process::Run::abandon() {
-  if (!running_) return;
-  done_ = nullptr;
-  cause_ = ProcessEnding::kTerminated;
-  signal_group(SIGKILL);
-  siginfo_t info{};
-  const TimePoint give_up = TimePoint::clock::now() + std::chrono::milliseconds(kLastWaitMs);
-  while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-         info.si_pid == 0 && TimePoint::clock::now() < give_up) {
-    pollfd wait{
-        .fd = pidfd_.is_open() ? pidfd_.native_handle() : -1, .events = POLLIN, .revents = 0};
-    ::poll(&wait, 1, 10);
-  }
-  finish();
-}
-
-void Process::Run::wait_for_input_space() {
-  input_.async_wait(asio::posix::stream_descriptor::wait_write,
-                    [self = shared_from_this()](const asio::error_code& error) {
-                      if (!error && self->running_) self->write_input();
-                    });
-}
-
-void Process::Run::write_input() {
-  const size_t left = std::min(request_.input.size() - input_written_, kChunk);
-  const ssize_t written =
-      write_without_signal(input_.native_handle(), request_.input.data() + input_written_, left);
-  if (written > 0) input_written_ += static_cast<size_t>(written);
-  const bool again = written >= 0 || errno == EAGAIN || errno == EINTR;
-  if (again && input_written_ < request_.input.size()) return wait_for_input_space();
-  // All written, or the child has closed its end: either way there is nothing more to say.
-  asio::error_code ignored;
-  input_.close(ignored);
-  request_.input = std::string();
-}
-
-void Process::Run::wait_for_output() {
-  output_.async_wait(asio::posix::stream_descriptor::wait_read,
+void Process::Run::read_report() {
+  socket_.async_wait(asio::posix::stream_descriptor::wait_read,
                      [self = shared_from_this()](const asio::error_code& error) {
-                       if (!error && self->running_ && self->output_open_) self->read_output();
+                       if (!error && self->socket_.is_open()) self->take_report();
                      });
 }
 
-void Process::Run::read_output() {
+void Process::Run::take_report() {
   std::array<char, kChunk> chunk;  // one at a time: others get their turn between two chunks
-  const ssize_t size = ::read(output_.native_handle(), chunk.data(), chunk.size());
-  if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) return output_ended();
-  if (size < 0) return wait_for_output();
-  output_kept_.append({chunk.data(), static_cast<size_t>(size)});
-
-  const TimePoint now = TimePoint::clock::now();
-  if (now - pace_start_ >= kPaceInterval) {
-    pace_start_ = now;
-    pace_bytes_ = 0;
+  const ssize_t got = ::recv(socket_.native_handle(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return read_report();
+  if (got <= 0 || report_.size() + static_cast<size_t>(got) > report_limit_) {
+    tells_ = false;
+    close_socket();
+    if (gone_) gone();
+    return;
   }
-  pace_bytes_ += static_cast<size_t>(size);
-  if (pace_bytes_ < kPaceBytes) return wait_for_output();
-  pace_timer_.expires_at(pace_start_ + kPaceInterval);
-  pace_timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-    if (!error && self->running_ && self->output_open_) self->wait_for_output();
+  report_.append(chunk.data(), static_cast<size_t>(got));
+  size_t size = 0;
+  for (size_t i = 0; i < 4 && report_.size() >= 4; ++i) {
+    size = size << 8 | static_cast<unsigned char>(report_[i]);
+  }
+  if (report_.size() < 4 || report_.size() - 4 < size) return read_report();
+  job::Report report;
+  tells_ = false;
+  if (!report.ParseFromString(report_.substr(4, size))) return close_socket();
+  report_ = std::string();
+  fault_point(FaultPoint::kReportRead);
+  tell(result_of(std::move(report)));
+}
+
+void Process::Run::wait_for_exit() {
+  pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](
+                                                                   const asio::error_code& error) {
+    if (error || self->gone_) return;
+    // Asio may complete a wait with another descriptor's old event.
+    pollfd ended{.fd = self->pidfd_.native_handle(), .events = POLLIN, .revents = 0};
+    if (::poll(&ended, 1, 0) != 1) return self->wait_for_exit();
+    if (self->child_) ::waitpid(self->pid_, nullptr, 0);
+    self->gone_ = true;
+    self->gone();
   });
 }
 
-void Process::Run::output_ended() {
-  output_open_ = false;
+/// The supervisor is gone. If it has told nothing, its file does.
+void Process::Run::gone() {
   asio::error_code ignored;
-  output_.close(ignored);
-  if (exited_) kill();
+  pidfd_.close(ignored);
+  if (tells_) return;  // what it sent is still to be read
+  close_socket();
+  if (!done_) return;
+  ProcessResult result;
+  result.duration = TimePoint::clock::now() - started_;
+  result.ended_ms = unix_ms();
+  result.error = "its supervisor was killed";
+  if (const auto file = JobFile::open(path_)) {
+    result.began = file->begun().has_value();
+    if (const auto ended = file->ended()) {
+      result = handlers::result_of(*file, *ended, tail_limit_);
+      result.began = true;
+    } else {
+      kill_leftovers(*file);
+      const uint64_t total = file->total();
+      result.output_bytes = total;
+      result.tail = file->read(total > tail_limit_ ? total - tail_limit_ : 0, tail_limit_).bytes;
+    }
+  }
+  tell(std::move(result));
 }
 
-void Process::Run::drain_output() {
-  if (!output_open_) return;
-  // Only what is there now: a grandchild may go on printing for ever.
-  int left = 0;
-  if (::ioctl(output_.native_handle(), FIONREAD, &left) != 0) return;
-  std::array<char, kChunk> chunk;
-  while (left > 0) {
-    const ssize_t size = ::read(output_.native_handle(), chunk.data(),
-                                std::min(chunk.size(), static_cast<size_t>(left)));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return;
-    output_kept_.append({chunk.data(), static_cast<size_t>(size)});
-    left -= static_cast<int>(size);
-  }
+void Process::Run::tell(ProcessResult result) {
+  if (Done done = std::exchange(done_, nullptr)) done(std::move(result));
+}
+
+void Process::Run::signal(int number) {
+  if (!gone_) signal_process(pidfd_.native_handle(), number);
+}
+
+void Process::Run::recorded() {
+  if (!socket_.is_open()) return;
+  fault_point(FaultPoint::kBeforeRecorded);
+  static_cast<void>(::send(socket_.native_handle(), "r", 1, MSG_NOSIGNAL | MSG_DONTWAIT));
+  close_socket();
+}
+
+void Process::Run::let_go() {
+  done_ = nullptr;
+  close_socket();
+}
+
+void Process::Run::close_socket() {
+  asio::error_code ignored;
+  socket_.close(ignored);
 }
 
 Process::Process(std::shared_ptr<Run> run) : run_(std::move(run)) {}
 
 Process::~Process() {
-  run_->abandon();
+  run_->let_go();
 }
 
 Result<std::unique_ptr<Process>> Process::start(asio::io_context& loop, ProcessRequest request,
-                                                Done done) {
-  auto run = std::make_shared<Run>(loop, std::move(request), std::move(done));
-  if (Result<void> started = run->start(); !started) return tl::unexpected(started.error());
+                                                FileDescriptor file, std::string path, Done done) {
+  auto run = std::make_shared<Run>(loop, std::move(path), std::move(done));
+  if (auto started = run->start(request, std::move(file)); !started) {
+    return tl::unexpected(started.error());
+  }
+  return std::unique_ptr<Process>(new Process(std::move(run)));
+}
+
+Result<std::unique_ptr<Process>> Process::adopt(asio::io_context& loop, std::string path,
+                                                size_t tail_limit, Done done) {
+  auto run = std::make_shared<Run>(loop, std::move(path), std::move(done));
+  if (auto adopted = run->adopt(tail_limit); !adopted) return tl::unexpected(adopted.error());
   return std::unique_ptr<Process>(new Process(std::move(run)));
 }
 
 void Process::terminate() {
-  run_->end(ProcessEnding::kTerminated);
+  run_->signal(SIGTERM);
 }
 void Process::kill() {
-  run_->kill();
+  run_->signal(SIGUSR1);
 }
-pid_t Process::pid() const {
-  return run_->pid();
+void Process::recorded() {
+  run_->recorded();
 }
 
 }  // namespace starling::handlers

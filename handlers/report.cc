@@ -17,6 +17,10 @@ std::string_view drop_reason_name(DropReason reason) {
       return "the query was over before the handler's turn";
     case DropReason::kStopping:
       return "the agent stops";
+    case DropReason::kSuperseded:
+      return "coalesced: a newer event of the name stands for it";
+    case DropReason::kKilled:
+      return "killed before its turn";
   }
   return "unknown";
 }
@@ -29,6 +33,8 @@ JobReport make_report(JobName job, const ProcessResult& result, Duration limit, 
   report.duration = result.duration;
   report.output = result.tail;
   report.output_bytes = result.output_bytes;
+  report.ended_ms = result.ended_ms;
+  report.began = result.began;
   switch (result.ending) {
     case ProcessEnding::kExited:
       report.ending = result.status == 0 ? JobEnding::kSucceeded : JobEnding::kFailed;
@@ -45,11 +51,15 @@ JobReport make_report(JobName job, const ProcessResult& result, Duration limit, 
       break;
     case ProcessEnding::kTerminated:
       report.ending = JobEnding::kTerminated;
-      report.error = "ended because the agent stops";
+      report.error = "killed: it was told to end";
       break;
     case ProcessEnding::kLost:
-      report.ending = JobEnding::kFailed;
-      report.error = "its exit status was lost: the agent must not be started with SIGCHLD ignored";
+      report.ending = JobEnding::kLost;
+      report.error = result.error.empty() ? "its supervisor was killed" : result.error;
+      break;
+    case ProcessEnding::kNotStarted:
+      report.ending = JobEnding::kNotStarted;
+      report.error = result.error;
       break;
   }
   return report;

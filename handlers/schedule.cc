@@ -31,8 +31,22 @@ void Schedule::retire_handler(HandlerId id) {
 
 std::optional<JobId> Schedule::submit(HandlerId id, JobClass job_class) {
   Handler& handler = handlers_.at(id);
-  STARLING_ASSERT(!handler.retired);
   if (handler.waiting.size() >= handler.queue) return std::nullopt;
+  return resubmit(id, job_class);
+}
+
+JobId Schedule::adopt(HandlerId id, JobClass job_class) {
+  const JobId job = ++last_id_;
+  jobs_.emplace(job, Job{.handler = id, .job_class = job_class, .running = true});
+  handlers_.at(id).running += 1;
+  running_ += 1;
+  if (job_class == JobClass::kEvent) running_events_ += 1;
+  return job;
+}
+
+JobId Schedule::resubmit(HandlerId id, JobClass job_class) {
+  Handler& handler = handlers_.at(id);
+  STARLING_ASSERT(!handler.retired);
   const JobId job = ++last_id_;
   jobs_.emplace(job, Job{.handler = id, .job_class = job_class});
   handler.waiting.insert(handler.waiting.end(), job);

@@ -36,6 +36,10 @@ class Schedule {
 
   /// Queues a run. None: the queue is full.
   [[nodiscard]] std::optional<JobId> submit(HandlerId handler, JobClass job_class);
+  /// The same whatever the bound, for what was accepted before.
+  [[nodiscard]] JobId resubmit(HandlerId handler, JobClass job_class);
+  /// A run that goes on already, and counts as running, whatever the limits.
+  [[nodiscard]] JobId adopt(HandlerId handler, JobClass job_class);
   /// The next run that may start, now counted as running; none: nothing waits, or no place is free.
   [[nodiscard]] std::optional<JobId> next();
   /// A run that `next` gave has ended.

@@ -4,43 +4,25 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <system_error>
+
+#include "handlers/supervise.h"
 
 namespace starling::handlers {
 namespace {
 
-constexpr const char* kShell = "/bin/sh";
-
-tl::unexpected<Error> unavailable(const char* what, int error) {
-  std::string message = std::string("cannot start a handler: ") + what + ": " +
-                        std::generic_category().message(error);
+tl::unexpected<Error> unavailable(const std::string& what, int error) {
+  std::string message =
+      "cannot start a handler: " + what + ": " + std::generic_category().message(error);
   if (error == EMFILE || error == ENFILE) message += "; raise the limit of open files";
   if (error == EAGAIN) message += "; raise the limit of processes";
-  if (error == E2BIG) message += "; shorten the tags, the event's name or the command";
   return fail(ErrorKind::kUnavailable, std::move(message));
-}
-
-struct Pipe {
-  FileDescriptor read;
-  FileDescriptor write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return unavailable("pipe", errno);
-  return Pipe{FileDescriptor(ends[0]), FileDescriptor(ends[1])};
-}
-
-/// Only this end: the child's is another open file and keeps blocking, as programs expect.
-void do_not_block(const FileDescriptor& fd) {
-  const int flags = ::fcntl(fd.get(), F_GETFL);
-  ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK);
 }
 
 /// posix_spawn's two lists, destroyed with the scope.
@@ -58,42 +40,39 @@ class SpawnPlan {
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 
   /// 0 or the first error.
-  int prepare(int input, int output) {
+  int prepare(int socket, int file) {
     sigset_t all;
-    sigset_t none;
+    sigset_t mask;
     ::sigfillset(&all);
-    ::sigemptyset(&none);
-    constexpr short kFlags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-    for (const int error : {
-             ::posix_spawn_file_actions_adddup2(&actions_, input, STDIN_FILENO),
-             ::posix_spawn_file_actions_adddup2(&actions_, output, STDOUT_FILENO),
-             ::posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO),
-             // Not every descriptor of this process is close-on-exec: Asio's sockets are not.
-             ::posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1),
-             ::posix_spawnattr_setpgroup(&attributes_, 0),
-             ::posix_spawnattr_setsigdefault(&attributes_, &all),
-             ::posix_spawnattr_setsigmask(&attributes_, &none),
-             ::posix_spawnattr_setflags(&attributes_, kFlags),
-         }) {
-      if (error != 0) return error;
+    // Until the supervisor looks at them, its signals wait.
+    ::sigemptyset(&mask);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) ::sigaddset(&mask, signal);
+    constexpr short kFlags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+    int error = 0;
+    const auto add = [&error](int result) {
+      if (error == 0) error = result;
+    };
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+      add(::posix_spawn_file_actions_addopen(&actions_, stream, "/dev/null", O_RDWR, 0));
     }
-    return 0;
+    add(::posix_spawn_file_actions_adddup2(&actions_, socket, kSupervisorSocket));
+    if (file >= 0) add(::posix_spawn_file_actions_adddup2(&actions_, file, kSupervisorFile));
+    // Not every descriptor of this process is close-on-exec: Asio's sockets are not.
+    add(::posix_spawn_file_actions_addclosefrom_np(
+        &actions_, file >= 0 ? kSupervisorFile + 1 : kSupervisorSocket + 1));
+    add(::posix_spawnattr_setsigdefault(&attributes_, &all));
+    add(::posix_spawnattr_setsigmask(&attributes_, &mask));
+    add(::posix_spawnattr_setflags(&attributes_, kFlags));
+    return error;
   }
 
   /// 0 or an error.
-  int run(const std::string& command, const std::vector<std::string>& environment, pid_t& pid) {
+  int run(const std::string& program, pid_t& pid) {
     // posix_spawn takes char*, but changes nothing.
-    std::string shell = kShell;
-    std::string flag = "-c";
-    std::string script = command;
-    char* arguments[] = {shell.data(), flag.data(), script.data(), nullptr};
-    std::vector<char*> variables;
-    variables.reserve(environment.size() + 1);
-    for (const std::string& entry : environment) {
-      variables.push_back(const_cast<char*>(entry.c_str()));
-    }
-    variables.push_back(nullptr);
-    return ::posix_spawn(&pid, kShell, &actions_, &attributes_, arguments, variables.data());
+    std::string name = "starling";
+    std::string command = "supervise";
+    char* arguments[] = {name.data(), command.data(), nullptr};
+    return ::posix_spawn(&pid, program.c_str(), &actions_, &attributes_, arguments, environ);
   }
 
  private:
@@ -101,14 +80,12 @@ class SpawnPlan {
   posix_spawnattr_t attributes_;
 };
 
-/// Moves a pipe's end away from 0, 1 and 2 (free in a daemon that closed them), where the child's
-/// dup2 calls would overwrite it.
-int move_up(FileDescriptor& fd) {
-  if (fd.get() > STDERR_FILENO) return 0;
-  const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  if (copy < 0) return errno;
-  fd = FileDescriptor(copy);
-  return 0;
+/// A copy above all numbers that the supervisor's descriptors have, so that none overwrites
+/// another.
+Result<FileDescriptor> moved_up(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, kSupervisorFile + 1);
+  if (copy < 0) return unavailable("dup", errno);
+  return FileDescriptor(copy);
 }
 
 }  // namespace
@@ -126,64 +103,57 @@ void FileDescriptor::close() {
   fd_ = -1;
 }
 
-Result<Child> spawn_shell(const std::string& command, const std::vector<std::string>& environment,
-                          const std::string& input) {
-  Result<Pipe> in = make_pipe();
-  if (!in) return tl::unexpected(in.error());
-  Result<Pipe> out = make_pipe();
-  if (!out) return tl::unexpected(out.error());
-  for (FileDescriptor* end : {&in->read, &in->write, &out->read, &out->write}) {
-    if (const int error = move_up(*end); error != 0) return unavailable("dup", error);
-  }
-  do_not_block(in->write);
-  do_not_block(out->read);
+Result<FileDescriptor> open_pidfd(pid_t pid) {
+  // By number, since glibc 2.36's header lacks extern "C".
+  const long pidfd = ::syscall(SYS_pidfd_open, pid, 0);
+  if (pidfd < 0) return unavailable("pidfd_open", errno);
+  return FileDescriptor(static_cast<int>(pidfd));
+}
 
-  Child child;
-  // Most inputs fit the pipe: written now, while we hold the other end, they need no watching.
-  if (!input.empty()) {
-    const ssize_t written = ::write(in->write.get(), input.data(), input.size());
-    if (written > 0) child.input_written = static_cast<size_t>(written);
+bool signal_process(int pidfd, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0;
+}
+
+Result<SupervisorChild> spawn_supervisor(const std::string& program, int file) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return unavailable("socket", errno);
   }
+  SupervisorChild child;
+  child.socket = FileDescriptor(ends[0]);
+  const FileDescriptor end(ends[1]);
+  auto theirs = moved_up(end.get());
+  if (!theirs) return tl::unexpected(theirs.error());
+  FileDescriptor their_file;
+  if (file >= 0) {
+    auto copy = moved_up(file);
+    if (!copy) return tl::unexpected(copy.error());
+    their_file = *std::move(copy);
+  }
+  ::fcntl(child.socket.get(), F_SETFL, O_NONBLOCK);  // of our end only
   SpawnPlan plan;
-  int error = plan.prepare(in->read.get(), out->write.get());
-  if (error == 0) error = plan.run(command, environment, child.pid);
-  if (error != 0) return unavailable(kShell, error);
-
-  // By number, since glibc 2.36's header lacks extern "C". The child cannot be gone: only we wait.
-  const long pidfd = ::syscall(SYS_pidfd_open, child.pid, 0);
-  if (pidfd < 0) {
-    error = errno;
-    ::kill(-child.pid, SIGKILL);
+  int error = plan.prepare(theirs->get(), their_file.get());
+  if (error == 0) error = plan.run(program, child.pid);
+  if (error != 0) return unavailable(program, error);
+  // The child cannot be gone: only we wait for it.
+  auto pidfd = open_pidfd(child.pid);
+  if (!pidfd) {
+    ::kill(child.pid, SIGKILL);
     ::waitpid(child.pid, nullptr, 0);
-    return unavailable("pidfd_open", error);
+    return tl::unexpected(pidfd.error());
   }
-  child.pidfd = FileDescriptor(static_cast<int>(pidfd));
-  child.input = std::move(in->write);
-  child.output = std::move(out->read);
+  child.pidfd = *std::move(pidfd);
   return child;
 }
 
-ssize_t write_without_signal(int fd, const char* data, size_t size) {
-  // SIGPIPE goes to the writing thread: blocked here and taken back, it reaches no handler, and
-  // nothing of the process's own signal handling is changed.
-  sigset_t pipe_signal;
-  sigset_t before;
-  sigset_t pending;
-  ::sigemptyset(&pipe_signal);
-  ::sigaddset(&pipe_signal, SIGPIPE);
-  ::sigemptyset(&pending);
-  ::sigpending(&pending);
-  const bool was_pending = ::sigismember(&pending, SIGPIPE) == 1;
-  ::pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-  const ssize_t written = ::write(fd, data, size);
-  const int error = errno;
-  if (written < 0 && error == EPIPE && !was_pending) {
-    const timespec at_once{};
-    ::sigtimedwait(&pipe_signal, nullptr, &at_once);
+std::string frame(std::string_view bytes) {
+  std::string framed;
+  framed.reserve(bytes.size() + 4);
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    framed.push_back(static_cast<char>(bytes.size() >> shift & 0xff));
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return written;
+  framed.append(bytes);
+  return framed;
 }
 
 }  // namespace starling::handlers

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// spawn_shell: start `/bin/sh -c COMMAND` with pipes, by posix_spawn. Linux only. No Asio.
+// Starting a supervisor by posix_spawn, and the frames that go between it and the agent. Linux
+// only. No Asio.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "proto/support/result.h"
 
@@ -30,20 +31,23 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-/// A started child that nobody has waited for yet, and our ends.
-struct Child {
-  pid_t pid = -1;  ///< also the id of its process group
+/// A started supervisor that nobody has waited for yet, and our ends.
+struct SupervisorChild {
+  pid_t pid = -1;
   FileDescriptor pidfd;
-  FileDescriptor input;      ///< write end, does not block
-  FileDescriptor output;     ///< read end of its standard output and error, does not block
-  size_t input_written = 0;  ///< bytes of the input that the pipe took at once
+  FileDescriptor socket;  ///< does not block
 };
 
-/// Errors: kUnavailable. Then no child is left.
-Result<Child> spawn_shell(const std::string& command, const std::vector<std::string>& environment,
-                          const std::string& input);
+/// Starts `program supervise` in a session of its own. `file`: a job's file, which it inherits; -1:
+/// none. Errors: kUnavailable. Then no child is left.
+Result<SupervisorChild> spawn_supervisor(const std::string& program, int file);
 
-/// write(2) that answers EPIPE without raising SIGPIPE, whatever the process does about it.
-ssize_t write_without_signal(int fd, const char* data, size_t size);
+/// A pidfd; kUnavailable: no such process.
+Result<FileDescriptor> open_pidfd(pid_t pid);
+/// False: it is gone.
+bool signal_process(int pidfd, int signal);
+
+/// `bytes` with their length before them: 4 bytes, big endian.
+[[nodiscard]] std::string frame(std::string_view bytes);
 
 }  // namespace starling::handlers

@@ -218,7 +218,7 @@ void Service::saw(const membership::MemberEvent& event) {
   if (monitors_.empty()) return;
   control::MonitorRecord record;
   *record.add_members() = to_wire(event.member);
-  tell(to_handler_event(event, 0), std::move(record));
+  tell(to_handler_event(event, 0, 0), std::move(record));
 }
 
 void Service::saw(const membership::UserEventArrived& event) {

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "agent/store/job_table.h"
 #include "agent/store/sqlite.h"
+#include "handlers/fault.h"
 
 namespace starling::agent {
 
@@ -22,7 +25,7 @@ using membership::NodeId;
 using membership::SaveProgress;
 using sqlite::Statement;
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr int kBusyTimeoutMs = 2000;
 // Rows that have outlived their use are swept after so many changes, and at start.
 constexpr unsigned kSweepAfter = 4096;
@@ -43,11 +46,16 @@ constexpr const char* kSchema = R"sql(
   CREATE TABLE pending (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, ltime INTEGER NOT NULL, name BLOB NOT NULL,
     payload BLOB NOT NULL, coalesce INTEGER NOT NULL, UNIQUE (origin, epoch, sequence));
-  CREATE TABLE started (origin BLOB NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
-    handler BLOB NOT NULL, PRIMARY KEY (origin, epoch, sequence, handler)) WITHOUT ROWID;
   CREATE TABLE tags (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID;
   CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-  PRAGMA user_version = 1;
+)sql";
+
+// Version 1 wrote down in `started` what had begun for an event that was pending. What has begun
+// must not begin again: an event of which anything has is done with.
+constexpr const char* kFromVersion1 = R"sql(
+  DELETE FROM pending WHERE EXISTS (SELECT 1 FROM started WHERE started.origin = pending.origin
+    AND started.epoch = pending.epoch AND started.sequence = pending.sequence);
+  DROP TABLE started;
 )sql";
 
 enum Query : size_t {
@@ -58,9 +66,7 @@ enum Query : size_t {
   kPutProgress,
   kDropProgress,
   kPutPending,
-  kStartHandler,
   kDropPending,
-  kDropStarted,
   kPutQuery,
   kDropTags,
   kPutTag,
@@ -80,10 +86,7 @@ constexpr std::array<const char*, kQueries> kSql = {
     "DELETE FROM progress WHERE origin = ? AND epoch = ?",
     "INSERT OR IGNORE INTO pending (origin, epoch, sequence, ltime, name, payload, coalesce) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-    "INSERT OR IGNORE INTO started SELECT origin, epoch, sequence, ?4 FROM pending "
-    "WHERE origin = ?1 AND epoch = ?2 AND sequence = ?3",
     "DELETE FROM pending WHERE origin = ? AND epoch = ? AND sequence = ?",
-    "DELETE FROM started WHERE origin = ? AND epoch = ? AND sequence = ?",
     "INSERT OR REPLACE INTO queries (origin, epoch, sequence, expires) VALUES (?, ?, ?, ?)",
     "DELETE FROM tags",
     "INSERT INTO tags VALUES (?, ?)",
@@ -113,6 +116,12 @@ std::vector<uint64_t> unpack_sequences(std::string_view packed) {
   return sequences;
 }
 
+bool is_durable(const Change& change) {
+  if (const auto* start = std::get_if<StartJob>(&change)) return start->durable;
+  if (const auto* end = std::get_if<EndJob>(&change)) return end->durable;
+  return false;
+}
+
 bool is_damage(int code) {
   return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
 }
@@ -139,7 +148,9 @@ class Database::Impl {
   /// SQLite's result code.
   int open();
   Result<StoredState> load(int64_t unix_now);
-  Result<void> commit(std::span<const Changes> batch, int64_t unix_now);
+  Result<void> commit(std::span<const Changes> batch, int64_t unix_now,
+                      std::vector<Result<void>>& outcomes);
+  JobTable& jobs() { return jobs_; }
   [[nodiscard]] Error error() const { return sqlite::describe(connection_.get(), path_); }
   [[nodiscard]] bool newer() const { return version_ > kSchemaVersion; }
 
@@ -157,8 +168,11 @@ class Database::Impl {
   int put(const ForgetEvent& change);
   int put(const ForgetProgress& change);
   int put(const PutPending& change);
-  int put(const StartHandler& change);
   int put(const SettleEvent& change);
+  int put(const PutJob& change) { return jobs_.put(change); }
+  int put(const StartJob& change) { return jobs_.put(change, *outcome_); }
+  int put(const EndJob& change) { return jobs_.put(change); }
+  int wait_for_disk(bool wait);
   int put(const PutQuery& change);
   int put(const Clocks& change);
   int put(const PutLiveTags& change);
@@ -179,6 +193,9 @@ class Database::Impl {
   std::array<Statement, kQueries> statements_;
   int version_ = 0;
   unsigned until_sweep_ = kSweepAfter;
+  JobTable jobs_;
+  Result<void>* outcome_ = nullptr;  ///< of the Changes that are being carried out
+  bool waits_for_disk_ = false;
 };
 
 // --- opening -----------------------------------------------------------------------------------
@@ -199,6 +216,7 @@ int Database::Impl::open() {
   for (size_t i = 0; i < kQueries && code == SQLITE_OK; ++i) {
     code = statements_[i].prepare(connection_.get(), kSql[i]);
   }
+  if (code == SQLITE_OK) code = jobs_.prepare(connection_.get());
   // A table that should be there is not: as bad as a damaged page.
   return (code & 0xff) == SQLITE_ERROR ? SQLITE_CORRUPT : code;
 }
@@ -226,9 +244,12 @@ int Database::Impl::check() {
 
 int Database::Impl::migrate() {
   if (version_ == kSchemaVersion) return SQLITE_OK;
-  // Version 0 is an empty file. Later versions add their steps here, one after the other.
+  // Version 0 is an empty file. Each version adds its step, one after the other.
   int code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), kSchema);
+  if (code == SQLITE_OK && version_ == 0) code = sqlite::execute(connection_.get(), kSchema);
+  if (code == SQLITE_OK && version_ == 1) code = sqlite::execute(connection_.get(), kFromVersion1);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), JobTable::kSchema);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 2");
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
   return code;
 }
@@ -285,8 +306,7 @@ int Database::Impl::load_progress(StoredState& state) {
 }
 
 int Database::Impl::load_pending(StoredState& state) {
-  std::map<membership::MessageId, size_t> places;
-  const int code = each(
+  return each(
       "SELECT origin, epoch, sequence, ltime, name, payload, coalesce FROM pending ORDER BY number",
       [&](Statement& row) {
         PendingEvent event;
@@ -295,14 +315,8 @@ int Database::Impl::load_pending(StoredState& state) {
         event.name = row.bytes();
         event.payload = row.bytes();
         event.coalesce = row.integer() != 0;
-        places[event.id] = state.pending.size();
         state.pending.push_back(std::move(event));
       });
-  if (code != SQLITE_OK) return code;
-  return each("SELECT origin, epoch, sequence, handler FROM started", [&](Statement& row) {
-    const auto place = places.find(row.message());
-    if (place != places.end()) state.pending[place->second].started.push_back(row.bytes());
-  });
 }
 
 int Database::Impl::load_small(StoredState& state, int64_t unix_now) {
@@ -337,6 +351,8 @@ Result<StoredState> Database::Impl::load(int64_t unix_now) {
   if (code == SQLITE_OK) code = load_progress(state);
   if (code == SQLITE_OK) code = load_pending(state);
   if (code == SQLITE_OK) code = load_small(state, unix_now);
+  if (code == SQLITE_OK) code = jobs_.load_unfinished(state.jobs);
+  if (code == SQLITE_OK) code = jobs_.last_number(state.last_job);
   if (code != SQLITE_OK) return tl::unexpected(error());
   return state;
 }
@@ -394,13 +410,8 @@ int Database::Impl::put(const PutPending& change) {
       .run();
 }
 
-int Database::Impl::put(const StartHandler& change) {
-  return statement(kStartHandler).message(change.event).blob(change.handler).run();
-}
-
 int Database::Impl::put(const SettleEvent& change) {
-  const int code = statement(kDropPending).message(change.id).run();
-  return code == SQLITE_OK ? statement(kDropStarted).message(change.id).run() : code;
+  return statement(kDropPending).message(change.id).run();
 }
 
 int Database::Impl::put(const PutQuery& change) {
@@ -445,17 +456,31 @@ int Database::Impl::sweep(int64_t unix_now) {
   return code;
 }
 
-Result<void> Database::Impl::commit(std::span<const Changes> batch, int64_t unix_now) {
-  int code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
-  for (const Changes& changes : batch) {
-    for (const Change& change : changes) {
+int Database::Impl::wait_for_disk(bool wait) {
+  if (wait == waits_for_disk_) return SQLITE_OK;
+  waits_for_disk_ = wait;
+  return sqlite::execute(connection_.get(),
+                         wait ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+}
+
+Result<void> Database::Impl::commit(std::span<const Changes> batch, int64_t unix_now,
+                                    std::vector<Result<void>>& outcomes) {
+  outcomes.assign(batch.size(), Result<void>());
+  int code = wait_for_disk(std::ranges::any_of(
+      batch, [](const Changes& changes) { return std::ranges::any_of(changes, is_durable); }));
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
+  for (size_t i = 0; i < batch.size(); ++i) {
+    outcome_ = &outcomes[i];
+    for (const Change& change : batch[i]) {
       if (code != SQLITE_OK) break;
       code = std::visit([this](const auto& one) { return put(one); }, change);
       if (until_sweep_ > 0) --until_sweep_;
     }
   }
   if (code == SQLITE_OK && until_sweep_ == 0) code = sweep(unix_now);
+  fault_point(FaultPoint::kBeforeCommit);
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
+  fault_point(FaultPoint::kAfterCommit);
   if (code == SQLITE_OK) return {};
   Error failed = error();
   if (sqlite3_get_autocommit(connection_.get()) == 0) {
@@ -500,8 +525,35 @@ Result<StoredState> Database::load(int64_t unix_now) {
   return impl_->load(unix_now);
 }
 
-Result<void> Database::commit(std::span<const Changes> batch, int64_t unix_now) {
-  return impl_->commit(batch, unix_now);
+Result<void> Database::commit(std::span<const Changes> batch, int64_t unix_now,
+                              std::vector<Result<void>>& outcomes) {
+  return impl_->commit(batch, unix_now, outcomes);
+}
+
+Result<std::vector<JobRow>> Database::jobs(const JobQuery& query) {
+  std::vector<JobRow> rows;
+  if (impl_->jobs().select(query, rows) != SQLITE_OK) return tl::unexpected(impl_->error());
+  return rows;
+}
+
+Result<std::vector<JobRun>> Database::prune_jobs(const JobRetention& retention, uint64_t log_limit,
+                                                 int64_t now_ms) {
+  std::vector<JobRun> removed;
+  if (impl_->jobs().prune(retention, log_limit, now_ms, removed) != SQLITE_OK) {
+    return tl::unexpected(impl_->error());
+  }
+  return removed;
+}
+
+Result<std::vector<JobRun>> Database::remove_jobs(const std::vector<uint64_t>& numbers) {
+  std::vector<JobRun> removed;
+  if (impl_->jobs().remove(numbers, removed) != SQLITE_OK) return tl::unexpected(impl_->error());
+  return removed;
+}
+
+Result<std::vector<uint64_t>> Database::unknown_jobs(std::vector<uint64_t> numbers) {
+  if (impl_->jobs().unknown(numbers) != SQLITE_OK) return tl::unexpected(impl_->error());
+  return numbers;
 }
 
 }  // namespace starling::agent

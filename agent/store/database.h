@@ -4,7 +4,8 @@
 // thread at a time; it may be another one than the one that opened it.
 //
 // WAL with synchronous=NORMAL: a commit survives the death of the process at any moment; a power
-// cut may take the last ones, but leaves an older state that is whole.
+// cut may take the last ones, but leaves an older state that is whole. A commit that holds a change
+// marked `durable` waits for the disk, so that no power cut takes it or what was before it.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +47,19 @@ class Database {
 
   /// Carries out all changes in one transaction, or none. kUnavailable (disk full, read-only, I/O
   /// error) may pass; kInternal will not.
-  Result<void> commit(std::span<const Changes> batch, int64_t unix_now);
+  /// A StartJob that is refused fails alone: its error is in `outcomes` (one for each of `batch`),
+  /// and what else its Changes hold is carried out.
+  Result<void> commit(std::span<const Changes> batch, int64_t unix_now,
+                      std::vector<Result<void>>& outcomes);
+
+  /// The table of jobs, to be read and pruned between commits.
+  Result<std::vector<JobRow>> jobs(const JobQuery& query);
+  /// Removes what `retention` does not keep. `log_limit`: bytes that one log can have.
+  Result<std::vector<JobRun>> prune_jobs(const JobRetention& retention, uint64_t log_limit,
+                                         int64_t now_ms);
+  Result<std::vector<JobRun>> remove_jobs(const std::vector<uint64_t>& numbers);
+  /// Those of `numbers` that no job has.
+  Result<std::vector<uint64_t>> unknown_jobs(std::vector<uint64_t> numbers);
 
  private:
   class Impl;

@@ -8,11 +8,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 
 namespace starling::agent {
 
 namespace {
+
+constexpr int kMostWait_ms = 5000;
+constexpr int kWaitStep_ms = 5;
 
 tl::unexpected<Error> failed(const std::string& what, const std::string& path, int error) {
   std::string message = "cannot " + what + " " + path + ": " + std::strerror(error);
@@ -63,6 +68,21 @@ std::string parent_of(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// The pid in a lock file, in digits.
+std::string holder_of(int fd) {
+  char text[32] = {};
+  const ssize_t size = ::pread(fd, text, sizeof text - 1, 0);
+  std::string holder(text, size > 0 ? static_cast<size_t>(size) : 0);
+  holder.resize(std::min(holder.find_first_not_of("0123456789"), holder.size()));
+  return holder;
+}
+
+bool is_dead(const std::string& holder) {
+  int pid = 0;
+  std::from_chars(holder.data(), holder.data() + holder.size(), pid);
+  return pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
 }
 
 }  // namespace
@@ -136,13 +156,17 @@ Result<DirectoryLock> DirectoryLock::take(const std::string& directory) {
   const std::string path = directory + "/lock";
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file.get() < 0) return failed("lock", path, errno);
-  while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+  for (int waited_ms = 0; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0;) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return failed("lock", path, errno);
-    char text[32] = {};
-    const ssize_t size = ::pread(file.get(), text, sizeof text - 1, 0);
-    std::string holder(text, size > 0 ? static_cast<size_t>(size) : 0);
-    holder.resize(std::min(holder.find_first_not_of("0123456789"), holder.size()));
+    const std::string holder = holder_of(file.get());
+    // An agent that is killed while it starts a process leaves it the lock until that has become
+    // what it is to be.
+    if (is_dead(holder) && waited_ms < kMostWait_ms) {
+      ::usleep(kWaitStep_ms * 1000);
+      waited_ms += kWaitStep_ms;
+      continue;
+    }
     return fail(ErrorKind::kConflict,
                 directory + " is in use by another agent" +
                     (holder.empty() ? "" : " (pid " + holder + ")") +

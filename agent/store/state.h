@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/store/job_rows.h"
 #include "membership/action.h"
 #include "membership/address.h"
 #include "membership/ids.h"
@@ -27,14 +28,13 @@ struct KnownMember {
   bool left = false;  ///< took its leave
 };
 
-/// A user event that was accepted, and whose handlers have not all been started.
+/// A user event that was accepted, and whose jobs have not been planned.
 struct PendingEvent {
   membership::MessageId id;
   membership::LamportTime ltime = 0;
   std::string name;
   std::string payload;
   bool coalesce = false;
-  std::vector<std::string> started;  ///< handlers that have run, or begun to
 };
 
 /// Changes of tags at run time, which lie over the configured ones: a value, or none for a tag that
@@ -48,6 +48,8 @@ struct StoredState {
   std::vector<membership::SaveProgress> progress;
   std::vector<membership::MessageId> queries;
   std::vector<PendingEvent> pending;  ///< in order of arrival
+  std::vector<JobRow> jobs;           ///< those that have not ended, the oldest first
+  uint64_t last_job = 0;              ///< the highest number that a job has had
   membership::Clocks clocks;
   LiveTags live_tags;
   bool left = false;  ///< the last process ended by leaving the cluster
@@ -69,12 +71,7 @@ struct PutEvent {
 struct PutPending {
   PendingEvent event;
 };
-/// A handler is about to run for a pending event. Ignored when the event is not pending.
-struct StartHandler {
-  membership::MessageId event;
-  std::string handler;
-};
-/// No handler is left to be started for the event.
+/// The event needs no keeping any more: its jobs are planned.
 struct SettleEvent {
   membership::MessageId id;
 };
@@ -91,8 +88,8 @@ struct PutLeft {
 
 using Change =
     std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress, membership::ForgetEvent,
-                 membership::ForgetProgress, PutPending, StartHandler, SettleEvent, PutQuery,
-                 membership::Clocks, PutLiveTags, PutLeft>;
+                 membership::ForgetProgress, PutPending, SettleEvent, PutJob, StartJob, EndJob,
+                 PutQuery, membership::Clocks, PutLiveTags, PutLeft>;
 /// Carried out together or not at all.
 using Changes = std::vector<Change>;
 

@@ -84,6 +84,7 @@ class Store::Impl {
   }
 
   void save(Changes changes, Done done);
+  bool run(Work work, std::function<void()> done);
   void flush();
   void set_health(Health health) { loop_->health = std::move(health); }
   [[nodiscard]] StoreStatistics statistics() const;
@@ -98,6 +99,7 @@ class Store::Impl {
   struct Item {
     Changes changes;
     Done done;
+    Work work;  ///< instead of changes
   };
   /// Of the event-loop thread alone; shared with what is posted to it.
   struct Loop {
@@ -109,7 +111,9 @@ class Store::Impl {
   };
 
   void work();
-  void finish(std::vector<Done> done, Result<void> result);
+  void write(std::unique_lock<std::mutex>& guard);
+  void run_work(std::unique_lock<std::mutex>& guard);
+  void finish(std::vector<Done> done, std::vector<Result<void>> outcomes, Result<void> health);
 
   asio::io_context& io_;
   const StoreLimits limits_;
@@ -133,7 +137,7 @@ void Store::Impl::save(Changes changes, Done done) {
     const std::lock_guard guard(mutex_);
     if (queued_ + count <= limits_.queued_changes || queued_ == 0) {
       queued_ += count;
-      queue_.push_back({std::move(changes), std::move(done)});
+      queue_.push_back({std::move(changes), std::move(done), {}});
       wake_.notify_one();
       return;
     }
@@ -141,8 +145,19 @@ void Store::Impl::save(Changes changes, Done done) {
   }
   std::vector<Done> only;
   only.push_back(std::move(done));
-  finish(std::move(only),
-         fail(ErrorKind::kBusy, "the store's queue is full: the disk is too slow; retry later"));
+  const Result<void> busy =
+      fail(ErrorKind::kBusy, "the store's queue is full: the disk is too slow; retry later");
+  finish(std::move(only), {busy}, busy);
+}
+
+bool Store::Impl::run(Work work, std::function<void()> done) {
+  const std::lock_guard guard(mutex_);
+  if (queued_ >= limits_.queued_changes) return false;
+  queued_ += 1;
+  queue_.push_back(
+      {{}, [done = std::move(done)](const Result<void>&) { done(); }, std::move(work)});
+  wake_.notify_one();
+  return true;
 }
 
 void Store::Impl::Loop::note(const Result<void>& result,
@@ -155,13 +170,14 @@ void Store::Impl::Loop::note(const Result<void>& result,
   if (health) health(result);
 }
 
-/// Posts the outcome to the loop. The io_context is kept running until it has been told.
-void Store::Impl::finish(std::vector<Done> done, Result<void> result) {
-  asio::post(io_, [loop = loop_, done = std::move(done), result = std::move(result),
-                   recovered_after = limits_.recovered_after] {
-    loop->note(result, recovered_after);
-    for (const Done& one : done) {
-      if (one) one(result);
+/// Posts the outcomes to the loop. The io_context is kept running until it has been told.
+void Store::Impl::finish(std::vector<Done> done, std::vector<Result<void>> outcomes,
+                         Result<void> health) {
+  asio::post(io_, [loop = loop_, done = std::move(done), outcomes = std::move(outcomes),
+                   health = std::move(health), recovered_after = limits_.recovered_after] {
+    loop->note(health, recovered_after);
+    for (size_t i = 0; i < done.size(); ++i) {
+      if (done[i]) done[i](health ? outcomes[i] : health);
     }
   });
 }
@@ -171,25 +187,44 @@ void Store::Impl::work() {
   while (true) {
     wake_.wait(guard, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
-    std::vector<Changes> batch;
-    std::vector<Done> done;
-    size_t count = 0;
-    while (!queue_.empty() && batch.size() < limits_.batch) {
-      count += queue_.front().changes.size();
-      batch.push_back(std::move(queue_.front().changes));
-      done.push_back(std::move(queue_.front().done));
-      queue_.pop_front();
+    if (queue_.front().work) {
+      run_work(guard);
+    } else {
+      write(guard);
     }
-    guard.unlock();
-    Result<void> result = database_->commit(batch, clock());
-    const bool ok = result.has_value();
-    finish(std::move(done), std::move(result));
-    guard.lock();
-    (ok ? statistics_.changes : statistics_.failed) += count;
-    if (ok) ++statistics_.commits;
-    queued_ -= count;
     if (queue_.empty()) idle_.notify_all();
   }
+}
+
+void Store::Impl::run_work(std::unique_lock<std::mutex>& guard) {
+  const Item item = std::move(queue_.front());
+  queue_.pop_front();
+  guard.unlock();
+  item.work(*database_);
+  asio::post(io_, [done = item.done] { done({}); });
+  guard.lock();
+  queued_ -= 1;
+}
+
+void Store::Impl::write(std::unique_lock<std::mutex>& guard) {
+  std::vector<Changes> batch;
+  std::vector<Done> done;
+  size_t count = 0;
+  while (!queue_.empty() && !queue_.front().work && batch.size() < limits_.batch) {
+    count += queue_.front().changes.size();
+    batch.push_back(std::move(queue_.front().changes));
+    done.push_back(std::move(queue_.front().done));
+    queue_.pop_front();
+  }
+  guard.unlock();
+  std::vector<Result<void>> outcomes;
+  Result<void> result = database_->commit(batch, clock(), outcomes);
+  const bool ok = result.has_value();
+  finish(std::move(done), std::move(outcomes), std::move(result));
+  guard.lock();
+  (ok ? statistics_.changes : statistics_.failed) += count;
+  if (ok) ++statistics_.commits;
+  queued_ -= count;
 }
 
 void Store::Impl::flush() {
@@ -245,6 +280,9 @@ void Store::set_health(Health health) {
 }
 void Store::save(Changes changes, Done done) {
   impl_->save(std::move(changes), std::move(done));
+}
+bool Store::run(Work work, std::function<void()> done) {
+  return impl_->run(std::move(work), std::move(done));
 }
 void Store::flush() {
   impl_->flush();

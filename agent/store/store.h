@@ -5,7 +5,8 @@
 //   lock       held while the agent runs, with its pid
 //   node.key   the Ed25519 key pair that the node id follows from
 //   epoch      the boot epoch of the last start
-//   state.db   members, events, progress, deliveries, clocks, live tags (SQLite)
+//   state.db   members, events, progress, jobs, clocks, live tags (SQLite)
+//   jobs/      one file for each run of a job (handlers/job_file.h)
 //
 // open() and flush() block; everything else returns at once and is called from the event-loop
 // thread. Writing happens on a thread of the store's own, which puts all that is waiting into one
@@ -83,8 +84,13 @@ class Store {
 
   void set_health(Health health);
 
-  /// Carries out all changes, or none; `done` tells which. kBusy when the queue is full.
+  /// Carries out all changes, or none; `done` tells which. kBusy when the queue is full. A StartJob
+  /// that is refused fails alone (see Database::commit()).
   void save(Changes changes, Done done = {});
+  /// Runs `work` on the store's thread, after all that was saved before, and `done` from the loop.
+  /// False: the queue is full, and neither is called.
+  using Work = std::function<void(Database& database)>;
+  [[nodiscard]] bool run(Work work, std::function<void()> done);
   /// Blocks until all that was saved has been written, or could not be.
   void flush();
 

@@ -80,10 +80,9 @@ class Crash(Case):
         self.assertEqual(twice, {}, "events delivered twice to one handler")
         self.assertEqual(set(heard) - set(sender.sent) - {"last"}, set())
         self.assertEqual(alpha.member("victim").get("id"), identity)
-        # It may lose the event whose handler was running as it died; not more than one per crash.
-        missed = len(sender.sent) + 1 - len(heard)
-        self.assertLessEqual(missed, 2 * times)
-        print(f"{times} crashes, {len(sender.sent)} events, {missed} missed by the victim")
+        # Handlers outlive the agent, and what had not begun is begun by the next one.
+        self.assertEqual(set(sender.sent) | {"last"}, set(heard), "events that were not handled")
+        print(f"{times} crashes, {len(sender.sent)} events")
 
     @takes(300)
     def test_crashes(self):

@@ -152,13 +152,6 @@ class Handlers(Case):
         wait_for(lambda: "7" in alpha.log() and "no such luck" in alpha.log(),
                  "the log names the status and the output")
 
-    def test_agent_ends_its_handlers(self):
-        """Checked by the harness: a process that is left fails the test."""
-        alpha, = self.cluster("alpha", arguments=[
-            "-event-handler", "user:work=echo running > state; sleep 1000"])
-        alpha.cli("event", "-coalesce=false", "work")
-        wait_for(lambda: alpha.read("state"), "the handler runs")
-
 
 class Monitor(Case):
     def test_shows_events(self):

@@ -16,9 +16,9 @@ TEST_CASE("a member event keeps what handlers are told") {
   member.name = "web1";
   member.address = *membership::Address::parse("[2001:db8::1]:7946");
   member.tags = {{"role", "web"}};
-  const handlers::Event event = to_handler_event({MemberChange::kFailed, member}, 12);
+  const handlers::Event event = to_handler_event({MemberChange::kFailed, member}, 3, 12);
   CHECK(event.type == EventType::kMemberFailed);
-  CHECK(event.id == "member-12");
+  CHECK(event.id == "member-3-12");
   REQUIRE(event.members.size() == 1);
   CHECK(event.members[0] == handlers::Member{"web1", "2001:db8::1", {{"role", "web"}}});
 }
@@ -42,7 +42,7 @@ TEST_CASE("a user event is the same event when it is taken up after a restart") 
   CHECK(event.ltime == 40);
   CHECK(event.coalesce);
   const handlers::Event again =
-      to_handler_event(PendingEvent{message_id(1, 5), 40, "deploy", "v2", true, {}});
+      to_handler_event(PendingEvent{message_id(1, 5), 40, "deploy", "v2", true});
   CHECK(again.id == event.id);
   CHECK(again.payload == event.payload);
   CHECK(again.ltime == event.ltime);

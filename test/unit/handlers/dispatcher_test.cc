@@ -22,9 +22,10 @@ using starling::handlers::HandlerSpec;
 using starling::handlers::Host;
 using starling::handlers::JobEnding;
 using starling::handlers::JobName;
+using starling::handlers::JobPermit;
 using starling::handlers::JobReport;
 using starling::handlers::Member;
-using starling::handlers::open_files;
+using starling::handlers::PlannedJob;
 using starling::handlers::QueryOutcome;
 using starling::handlers::QueryOutcomeKind;
 using starling::handlers::run_until;
@@ -62,13 +63,30 @@ Event member(EventType type, const std::string& name) {
 class Bench {
  public:
   explicit Bench(DispatcherOptions options = {}) {
-    options.hooks.finished = [this](const JobReport& report) { reports.push_back(report); };
+    options.supervisor = STARLING_TEST_SUPERVISOR;
+    options.hooks.finished = [this](const JobReport& report,
+                                    const std::function<void(bool)>& done) {
+      reports.push_back(report);
+      done(true);
+    };
     options.hooks.dropped = [this](const JobName& job, DropReason reason) {
       dropped.emplace_back(job.event_id, reason);
     };
-    options.hooks.settled = [this](const std::string& id) { settled.push_back(id); };
+    options.hooks.planned = [this](const Event& event, const std::vector<PlannedJob>& jobs) {
+      planned[event.id] += jobs.size();
+      for (const PlannedJob& one : jobs) {
+        if (one.refused) dropped.emplace_back(event.id, *one.refused);
+      }
+    };
     dispatcher.emplace(loop, std::move(options));
   }
+
+  ~Bench() {
+    dispatcher.reset();
+    run_until(loop, [] { return childless(); });
+  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
 
   void handlers(const std::vector<std::string>& lines, HandlerLimits limits = {}) {
     std::vector<HandlerSpec> specs;
@@ -104,7 +122,7 @@ class Bench {
   Host host{"web-1", {{"role", "web"}}};
   std::vector<JobReport> reports;
   std::vector<std::pair<std::string, DropReason>> dropped;
-  std::vector<std::string> settled;
+  std::map<std::string, size_t> planned;  ///< events and how many jobs they came to
   std::vector<QueryOutcome> outcomes;
   std::optional<Dispatcher> dispatcher;
 };
@@ -138,7 +156,7 @@ TEST_CASE("only handlers that match run and each matching filter is a run") {
   CHECK(ran == std::multimap<std::string, std::string>{{"user:a=echo one", "one\n"},
                                                        {"user=echo one", "one\n"},
                                                        {"user:a=echo three", "three\n"}});
-  CHECK(bench.settled.size() == 1);
+  CHECK(bench.planned.begin()->second == 3);
   CHECK(bench.dispatcher->statistics().succeeded == 3);
 }
 
@@ -154,10 +172,10 @@ TEST_CASE("a handler listed twice runs twice under two names") {
   CHECK(names == std::vector<std::string>{"user=true", "user=true#2", "user=true#3"});
 }
 
-TEST_CASE("an event without handler is settled at once") {
+TEST_CASE("an event without handler comes to nothing at once") {
   Bench bench;
   bench.send(user("a", "", "id"));
-  CHECK(bench.settled == std::vector<std::string>{"id"});
+  CHECK(bench.planned == std::map<std::string, size_t>{{"id", 0}});
 }
 
 TEST_CASE("one handler runs its events in order and never two at once") {
@@ -212,11 +230,9 @@ TEST_CASE("a full queue refuses the newest and says so") {
   for (const char* id : {"second", "third", "fourth"}) bench.send(user("a", "", id));
   CHECK(bench.dropped ==
         std::vector<std::pair<std::string, DropReason>>{{"fourth", DropReason::kQueueFull}});
-  CHECK(bench.settled == std::vector<std::string>{"first", "fourth"});
   CHECK(bench.dispatcher->statistics().dropped_queue_full == 1);
   dir.touch("go");
   REQUIRE(bench.until_reports(3));
-  CHECK(bench.settled == std::vector<std::string>{"first", "fourth", "second", "third"});
 }
 
 TEST_CASE("waiting events are bounded in bytes") {
@@ -306,12 +322,15 @@ TEST_CASE("coalesced user events run for the first and the newest") {
     event.ltime = ltime;
     bench.send(event);
   }
-  CHECK(bench.settled == std::vector<std::string>{"id2", "id3", "id4"});
+  CHECK(bench.dropped ==
+        std::vector<std::pair<std::string, DropReason>>{{"id2", DropReason::kSuperseded},
+                                                        {"id3", DropReason::kSuperseded},
+                                                        {"id4", DropReason::kSuperseded}});
   REQUIRE(bench.until_reports(2));
   CHECK(bench.reports[0].output == "1\n");
   CHECK(bench.reports[1].output == "5\n");
   CHECK(bench.dispatcher->statistics().superseded == 3);
-  CHECK(bench.settled.size() == 5);
+  CHECK(bench.planned.size() == 5);
 }
 
 TEST_CASE("reload keeps what waits and changes what comes") {
@@ -352,9 +371,16 @@ TEST_CASE("reload of the same handler keeps its order and takes its limits") {
 }
 
 TEST_CASE("the starting hook decides later and may skip") {
-  std::vector<std::pair<JobName, std::function<void(bool)>>> asked;
+  using Proceed = std::function<void(JobPermit)>;
+  const auto permit = [](bool run) {
+    JobPermit made;
+    made.run = run;
+    return made;
+  };
+  std::vector<std::pair<JobName, Proceed>> asked;
   DispatcherOptions options;
-  options.hooks.starting = [&](const JobName& job, std::function<void(bool)> proceed) {
+  options.hooks.starting = [&](const JobName& job, const Event& event, Proceed proceed) {
+    CHECK(event.id == job.event_id);
     asked.emplace_back(job, std::move(proceed));
   };
   Bench bench(std::move(options));
@@ -363,23 +389,43 @@ TEST_CASE("the starting hook decides later and may skip") {
   REQUIRE(bench.until([&] { return asked.size() == 2; }));
   CHECK(asked[0].first.event_id == "id");
   CHECK(asked[0].first.handler == "user=echo one");
-  CHECK(bench.settled.empty());
+  CHECK(asked[0].first.number != asked[1].first.number);
   CHECK(bench.dispatcher->statistics().started == 0);
-  asked[0].second(false);
-  CHECK(bench.settled.empty());
-  asked[1].second(true);
-  asked[1].second(true);  // once is enough
-  CHECK(bench.settled == std::vector<std::string>{"id"});
+  asked[0].second(permit(false));
+  asked[1].second(permit(true));
+  asked[1].second(permit(true));  // once is enough
   REQUIRE(bench.until_reports(1));
   CHECK(bench.reports[0].output == "two\n");
   CHECK(bench.dispatcher->statistics().skipped == 1);
   CHECK(bench.dispatcher->statistics().started == 1);
 }
 
-TEST_CASE("a continuation that outlives the dispatcher does nothing") {
-  std::function<void(bool)> kept;
+TEST_CASE("short runs are asked for ahead of their turn and long ones are not") {
+  using Proceed = std::function<void(JobPermit)>;
+  std::vector<Proceed> asked;
   DispatcherOptions options;
-  options.hooks.starting = [&](const JobName&, std::function<void(bool)> proceed) {
+  options.hooks.starting = [&](const JobName&, const Event&, Proceed proceed) {
+    asked.push_back(std::move(proceed));
+  };
+  Bench bench(std::move(options));
+  bench.handlers({"user=true"});
+  for (int i = 0; i < 50; ++i) bench.send(user("a"));
+  REQUIRE(bench.until([&] { return asked.size() == 1; }));
+  for (size_t next = 0; next < 50; ++next) {
+    REQUIRE(bench.until([&] { return asked.size() > next; }));
+    JobPermit permit;
+    permit.run = true;
+    asked[next](std::move(permit));
+    REQUIRE(bench.until_reports(next + 1));
+    if (next == 25) CHECK(asked.size() > 26);
+  }
+}
+
+TEST_CASE("a continuation that outlives the dispatcher does nothing") {
+  std::function<void(JobPermit)> kept;
+  DispatcherOptions options;
+  options.hooks.starting = [&](const JobName&, const Event&,
+                               std::function<void(JobPermit)> proceed) {
     kept = std::move(proceed);
   };
   Bench bench(std::move(options));
@@ -387,10 +433,28 @@ TEST_CASE("a continuation that outlives the dispatcher does nothing") {
   bench.send(user("a"));
   REQUIRE(bench.until([&] { return kept != nullptr; }));
   bench.dispatcher.reset();
-  kept(true);
+  JobPermit permit;
+  permit.run = true;
+  kept(std::move(permit));
   bench.loop.restart();
   bench.loop.run();
   CHECK(childless());
+}
+
+TEST_CASE("a job is killed while it runs or waits") {
+  Bench bench;
+  bench.handlers({"user=sleep 1000"});
+  bench.send(user("a", "", "running"));
+  bench.send(user("a", "", "waiting"));
+  REQUIRE(bench.until([&] { return bench.dispatcher->statistics().started == 1; }));
+  CHECK_FALSE(bench.dispatcher->kill_job(77));
+  CHECK(bench.dispatcher->kill_job(2));
+  CHECK(bench.dropped ==
+        std::vector<std::pair<std::string, DropReason>>{{"waiting", DropReason::kKilled}});
+  CHECK(bench.dispatcher->kill_job(1));
+  REQUIRE(bench.until_reports(1));
+  CHECK(bench.reports[0].ending == JobEnding::kTerminated);
+  CHECK_FALSE(bench.dispatcher->kill_job(1));
 }
 
 TEST_CASE("a query without handler or without output has no answer") {
@@ -500,8 +564,10 @@ TEST_CASE("a refused query is told that the host is busy") {
   REQUIRE(bench.until_reports(2));
 }
 
-TEST_CASE("shutdown ends what runs and forgets what waits") {
-  Bench bench;
+TEST_CASE("shutdown ends what it is told to and forgets what waits") {
+  DispatcherOptions options;
+  options.end_jobs_on_stop = true;
+  Bench bench(std::move(options));
   TempDir dir;
   bench.handlers({"user=echo $$ > " + dir.file("pid") + "; sleep 1000", "query=sleep 1000"});
   bench.send(user("a", "", "running"));
@@ -513,19 +579,37 @@ TEST_CASE("shutdown ends what runs and forgets what waits") {
   bench.dispatcher->shutdown(10s, [&] { stopped = true; });
   bench.send(user("a", "", "late"));
   REQUIRE(bench.until([&] { return stopped; }));
-  CHECK(childless());
+  CHECK(bench.until([] { return childless(); }));
   CHECK(bench.reports.size() == 2);
   for (const JobReport& report : bench.reports) CHECK(report.ending == JobEnding::kTerminated);
   CHECK(bench.outcome().kind == QueryOutcomeKind::kBusy);
-  // What waited is not settled: who keeps events may dispatch it again after a restart.
-  CHECK(std::ranges::find(bench.settled, "waiting") == bench.settled.end());
+  CHECK_FALSE(bench.planned.contains("late"));
   CHECK(bench.dispatcher->statistics().dropped_stopping == 2);
   bench.ask(query("q"));
   CHECK(bench.outcome().error == "the agent stops");
 }
 
-TEST_CASE("shutdown kills what ignores SIGTERM") {
+TEST_CASE("shutdown leaves jobs for events running") {
   Bench bench;
+  TempDir dir;
+  bench.handlers({"user=" + until_file(dir.file("go")) + "; touch " + dir.file("done")});
+  bench.send(user("a"));
+  REQUIRE(bench.until([&] { return bench.dispatcher->statistics().started == 1; }));
+  bool stopped = false;
+  bench.dispatcher->shutdown(10s, [&] { stopped = true; });
+  REQUIRE(bench.until([&] { return stopped; }));
+  bench.dispatcher.reset();
+  CHECK_FALSE(childless());
+  dir.touch("go");
+  CHECK(bench.until([&] { return dir.has("done"); }));
+  CHECK(bench.until([] { return childless(); }));
+}
+
+TEST_CASE("shutdown kills what ignores SIGTERM") {
+  DispatcherOptions options;
+  options.end_jobs_on_stop = true;
+  options.kill_grace = 60s;
+  Bench bench(std::move(options));
   TempDir dir;
   bench.handlers({"user=trap '' TERM; touch " + dir.file("ready") + "; while :; do sleep 1; done"});
   bench.send(user("a"));
@@ -536,7 +620,7 @@ TEST_CASE("shutdown kills what ignores SIGTERM") {
     bench.dispatcher.reset();
   });
   CHECK(bench.until([&] { return stopped; }));
-  CHECK(childless());
+  CHECK(bench.until([] { return childless(); }));
 }
 
 TEST_CASE("shutdown with nothing to do calls back later") {
@@ -545,26 +629,6 @@ TEST_CASE("shutdown with nothing to do calls back later") {
   bench.dispatcher->shutdown(1s, [&] { stopped = true; });
   CHECK_FALSE(stopped);
   CHECK(bench.until([&] { return stopped; }));
-}
-
-TEST_CASE("destroying the dispatcher leaves no child and no descriptor") {
-  asio::io_context loop;
-  std::optional<size_t> before;
-  for (int round = 0; round < 3; ++round) {
-    {
-      Dispatcher dispatcher(loop, {});
-      dispatcher.set_handlers(
-          {*HandlerSpec::parse("user=sleep 1000"), *HandlerSpec::parse("*=cat; sleep 1000")});
-      dispatcher.dispatch(user("a", std::string(200'000, 'x')), {});
-      dispatcher.dispatch_query(query("q"), {}, [](const QueryOutcome&) {});
-      REQUIRE(run_until(loop, [&] { return dispatcher.statistics().started == 2; }));
-    }
-    CHECK(childless());
-    if (!before) before = open_files();  // the loop has its own descriptors by now
-    CHECK(open_files() == *before);
-  }
-  loop.restart();
-  loop.poll();
 }
 
 TEST_CASE("a host at its limit of processes still answers queries") {

@@ -25,19 +25,27 @@ namespace {
 
 ProcessRequest request(std::string command) {
   ProcessRequest made;
-  made.command = std::move(command);
+  made.supervisor = STARLING_TEST_SUPERVISOR;
+  made.arguments = {"/bin/sh", "-c", std::move(command)};
   made.environment = {"PATH=/usr/bin:/bin"};
   made.head_limit = size_t{4} << 20;
   made.timeout = 60s;
   return made;
 }
 
+/// A run that leaves no trace.
+auto start(asio::io_context& loop, ProcessRequest made, Process::Done done) {
+  return Process::start(loop, std::move(made), {}, {}, std::move(done));
+}
+
 /// One command on a loop of its own.
 class Runner {
  public:
   explicit Runner(ProcessRequest made) {
-    auto started = Process::start(loop_, std::move(made),
-                                  [this](ProcessResult result) { result_ = std::move(result); });
+    auto started = start(loop_, std::move(made), [this](ProcessResult result) {
+      result_ = std::move(result);
+      process_->recorded();
+    });
     REQUIRE(started);
     process_ = *std::move(started);
   }
@@ -114,13 +122,16 @@ TEST_CASE("a script may reopen its streams by name") {
 TEST_CASE("process has its own group and no other descriptor") {
   const int extra = ::open("/dev/null", O_RDONLY);  // on purpose not close-on-exec
   REQUIRE(extra > 2);
-  Runner runner(request("ls /proc/self/fd; ps -o pgid= -p $$"));
-  const pid_t pid = runner.process().pid();
+  Runner runner(request("ls /proc/self/fd; echo $$ $(ps -o pgid= -p $$)"));
   const std::string output = runner.result().head;
   ::close(extra);
   CHECK(output.starts_with("0\n1\n2\n3\n"));  // 3: the directory that ls reads
   const size_t rest = std::string("0\n1\n2\n3\n").size();
-  CHECK(std::stol(output.substr(rest)) == pid);
+  std::istringstream words(output.substr(rest));
+  pid_t pid = 0;
+  pid_t group = -1;
+  words >> pid >> group;
+  CHECK(pid == group);
 }
 
 TEST_CASE("process starts with default signals whatever the agent ignores or blocks") {
@@ -179,13 +190,13 @@ TEST_CASE("a flood of output keeps memory bounded") {
 TEST_CASE("a flood of output leaves the loop to others") {
   asio::io_context loop;
   bool ended = false;
-  auto flood = Process::start(loop, request("exec cat /dev/zero"),
-                              [&](const ProcessResult&) { ended = true; });
+  auto flood =
+      start(loop, request("exec cat /dev/zero"), [&](const ProcessResult&) { ended = true; });
   REQUIRE(flood);
   int runs = 0;
   for (; runs < 5; ++runs) {
     bool done = false;
-    auto other = Process::start(loop, request("true"), [&](const ProcessResult&) { done = true; });
+    auto other = start(loop, request("true"), [&](const ProcessResult&) { done = true; });
     REQUIRE(other);
     REQUIRE(run_until(loop, [&] { return done; }));
   }
@@ -284,45 +295,74 @@ TEST_CASE("a stopped script ends all the same") {
   CHECK(runner.result().ending == ProcessEnding::kTerminated);
 }
 
-TEST_CASE("destroying a process kills its group without a report") {
+TEST_CASE("destroying a process lets the run go on without a report") {
   TempDir dir;
   asio::io_context loop;
   bool reported = false;
-  auto process =
-      Process::start(loop, request("sleep 1000 & echo $! > " + dir.file("pid") + "; wait"),
-                     [&](const ProcessResult&) { reported = true; });
+  auto process = start(loop,
+                       request("echo $$ > " + dir.file("pid") + "; while [ ! -e " + dir.file("go") +
+                               " ]; do sleep 0.02; done; echo > " + dir.file("done")),
+                       [&](const ProcessResult&) { reported = true; });
   REQUIRE(process);
   REQUIRE(run_until(loop, [&] { return dir.read("pid").ends_with("\n"); }));
-  const auto grandchild = static_cast<pid_t>(std::stol(dir.read("pid")));
   process->reset();
-  CHECK(childless());
-  CHECK(run_until(loop, [&] { return !is_running(grandchild); }));
+  CHECK(is_running(static_cast<pid_t>(std::stol(dir.read("pid")))));
+  dir.touch("go");
+  CHECK(run_until(loop, [&] { return dir.has("done"); }));
+  CHECK(run_until(loop, [] { return childless(); }));
   CHECK_FALSE(reported);
 }
 
 TEST_CASE("a process may be destroyed by its own report") {
   asio::io_context loop;
   std::unique_ptr<Process> process;
-  auto started =
-      Process::start(loop, request("true"), [&](const ProcessResult&) { process.reset(); });
+  auto started = start(loop, request("true"), [&](const ProcessResult&) { process.reset(); });
   REQUIRE(started);
   process = *std::move(started);
   CHECK(run_until(loop, [&] { return process == nullptr; }));
-  CHECK(childless());
+  CHECK(run_until(loop, [] { return childless(); }));
 }
 
-TEST_CASE("an environment too large for the system is an error and leaves nothing") {
-  asio::io_context loop;
+TEST_CASE("an environment too large for the system is said to be so") {
   ProcessRequest made = request("true");
   made.environment.push_back("BIG=" + std::string(size_t{8} << 20, 'x'));
-  // The first makes the loop's own descriptors.
-  CHECK_FALSE(Process::start(loop, made, [](const ProcessResult&) {}));
-  const size_t before = open_files();
-  const auto process = Process::start(loop, made, [](const ProcessResult&) {});
-  REQUIRE_FALSE(process);
-  CHECK(process.error().message.find("cannot start a handler") == 0);
-  CHECK(open_files() == before);
-  CHECK(childless());
+  const ProcessResult result = run(made);
+  CHECK(result.ending == ProcessEnding::kNotStarted);
+  CHECK(result.error.find("cannot start a handler: /bin/sh: ") == 0);
+  CHECK(result.error.find("shorten") != std::string::npos);
+}
+
+TEST_CASE("a command that cannot be run is named") {
+  ProcessRequest made = request("");
+  made.arguments = {"no-such-program", "argument"};
+  CHECK(run(made).error == "cannot start a handler: no-such-program: No such file or directory");
+  made.arguments = {"/etc/passwd"};
+  CHECK(run(made).error == "cannot start a handler: /etc/passwd: Permission denied");
+  made.arguments = {"true"};
+  made.setting.directory = "/nonexistent";
+  CHECK(run(made).error.find("its cwd /nonexistent: No such file") != std::string::npos);
+  made.setting.directory.clear();
+  made.setting.user = "no-such-user";
+  CHECK(run(made).error.find("there is no user \"no-such-user\"") != std::string::npos);
+}
+
+TEST_CASE("a command gets its setting") {
+  ProcessRequest made = request("pwd; umask; nice; id -u");
+  made.setting.directory = "/usr/bin";
+  made.setting.umask = 0027;
+  made.setting.nice = 7;
+  if (::geteuid() == 0) made.setting.user = "nobody";
+  const std::string expected = ::geteuid() == 0 ? "65534" : std::to_string(::geteuid());
+  CHECK(run(made).head == "/usr/bin\n0027\n7\n" + expected + "\n");
+}
+
+TEST_CASE("a command that is killed takes along what left its group") {
+  TempDir dir;
+  Runner runner(request("setsid sleep 1000 & echo $! > " + dir.file("pid") + "; wait"));
+  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  runner.process().kill();
+  CHECK(runner.result().ending == ProcessEnding::kTerminated);
+  CHECK(runner.until([&] { return !is_running(grandchild); }));
 }
 
 TEST_CASE("many runs leave no descriptor and no zombie") {
@@ -334,8 +374,9 @@ TEST_CASE("many runs leave no descriptor and no zombie") {
     for (int i = 0; i < 10; ++i) {
       ProcessRequest made = request(i % 2 == 0 ? "cat; exit " + std::to_string(i) : "true");
       made.input.assign(i % 3 == 0 ? size_t{200'000} : 0, 'x');
-      auto process = Process::start(loop, made, [&, i](const ProcessResult& result) {
+      auto process = start(loop, made, [&, i](const ProcessResult& result) {
         ended += 1;
+        processes[static_cast<size_t>(i)]->recorded();
         CHECK(result.ending == ProcessEnding::kExited);
         CHECK(result.status == (i % 2 == 0 ? i : 0));
       });
@@ -344,8 +385,8 @@ TEST_CASE("many runs leave no descriptor and no zombie") {
     }
     REQUIRE(run_until(loop, [&] { return ended == 10; }));
     processes.clear();
+    REQUIRE(run_until(loop, [] { return childless(); }));
     if (!before) before = open_files();  // the loop has its own descriptors by now
   }
   CHECK(open_files() == *before);
-  CHECK(childless());
 }

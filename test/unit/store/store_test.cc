@@ -162,17 +162,12 @@ TEST_CASE("events come back in order of arrival with their progress") {
   CHECK(state.progress[1].contiguous == 2);
 }
 
-TEST_CASE("pending events remember which handlers were started") {
+TEST_CASE("pending events stay until they are settled") {
   const Scratch scratch;
-  const PendingEvent deploy{message_id(1, 1), 40, "deploy", std::string("p\0q", 3), true, {}};
-  const PendingEvent other{message_id(1, 2), 41, "other", "", false, {}};
+  const PendingEvent deploy{message_id(1, 1), 40, "deploy", std::string("p\0q", 3), true};
+  const PendingEvent other{message_id(1, 2), 41, "other", "", false};
   const StoredState state =
-      reopened(scratch.path(),
-               {{PutPending{deploy}, PutPending{other}},
-                {StartHandler{deploy.id, "user:deploy=/a"}, StartHandler{deploy.id, "*=/b"},
-                 StartHandler{deploy.id, "*=/b"}, StartHandler{other.id, "*=/b"}},
-                {SettleEvent{other.id}},
-                {StartHandler{other.id, "late"}, StartHandler{message_id(5, 5), "unknown"}}});
+      reopened(scratch.path(), {{PutPending{deploy}, PutPending{other}}, {SettleEvent{other.id}}});
   REQUIRE(state.pending.size() == 1);
   const PendingEvent& event = state.pending[0];
   CHECK(event.id == deploy.id);
@@ -180,7 +175,6 @@ TEST_CASE("pending events remember which handlers were started") {
   CHECK(event.name == "deploy");
   CHECK(event.payload == deploy.payload);
   CHECK(event.coalesce);
-  CHECK(event.started == std::vector<std::string>{"*=/b", "user:deploy=/a"});
 }
 
 TEST_CASE("queries are remembered until they expire") {

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From jobs to processes: leave to run, start, end; and what an earlier process left.
+#include <algorithm>
+#include <utility>
+
+#include "handlers/dispatcher_impl.h"
+#include "handlers/payload.h"
+#include "handlers/report.h"
+
+namespace starling::handlers {
+namespace {
+
+// Starting a process holds the loop for half a millisecond; after so many, others have their turn.
+constexpr int kStartsPerTurn = 2;
+// Leave is asked for ahead of time for as many jobs as will start within this, so that the disk's
+// answer is there when their turn comes: all that wait for it share one.
+constexpr auto kClaimAhead = std::chrono::milliseconds(20);
+constexpr int64_t kMostAhead = 64;
+
+TimePoint clock_now() {
+  return TimePoint::clock::now();
+}
+
+}  // namespace
+
+void Dispatcher::Impl::pump_later() {
+  if (pump_posted_) return;
+  pump_posted_ = true;
+  later([this] {
+    pump_posted_ = false;
+    pump();
+  });
+}
+
+void Dispatcher::Impl::pump() {
+  for (int started = 0; started < kStartsPerTurn; ++started) {
+    if (stopping_) return;
+    const std::optional<JobId> id = schedule_.next();
+    if (!id) return claim_ahead();
+    begin(*id);
+  }
+  pump_later();
+}
+
+void Dispatcher::Impl::begin(JobId id) {
+  Job& job = jobs_.at(id);
+  const Held& held = held_.at(job.event);
+  const TimePoint now = clock_now();
+  if (held.event.type == EventType::kQuery && held.event.deadline <= now) {
+    const JobName name = job.name;
+    const QueryKey query = job.query;
+    const size_t entry = job.entry;
+    const EventKey event = job.event;
+    const Duration waited = now - job.submitted;
+    end_job(id);
+    drop(name, DropReason::kDeadlinePast);
+    release_event(event);
+    answer_entry(
+        query, entry,
+        {QueryOutcomeKind::kBusy,
+         {},
+         "the handler's turn came after " + format_duration(waited) + ", when the query was over"});
+    return;
+  }
+  job.its_turn = true;
+  if (job.claim == Claim::kNone) return claim(id);
+  if (job.claim == Claim::kGranted) launch(id);
+}
+
+void Dispatcher::Impl::claim(JobId id) {
+  Job& job = jobs_.at(id);
+  job.claim = Claim::kAsked;
+  if (!options_.hooks.starting) {
+    JobPermit permit;
+    permit.run = true;
+    return proceed(id, std::move(permit));
+  }
+  const JobName name = job.name;
+  options_.hooks.starting(name, held_.at(job.event).event,
+                          [this, id, alive = std::weak_ptr<bool>(alive_)](JobPermit permit) {
+                            if (alive.lock()) proceed(id, std::move(permit));
+                          });
+}
+
+void Dispatcher::Impl::claim_ahead() {
+  for (const HandlerId handler_id : active_) {
+    Handler& handler = handlers_.at(handler_id);
+    if (handler.usual <= Duration{0}) continue;
+    auto left = std::min<int64_t>(
+        kClaimAhead * static_cast<int64_t>(handler.spec.limits.concurrency) / handler.usual,
+        kMostAhead);
+    std::vector<JobId> ask;
+    for (auto waiting = handler.unclaimed.begin();
+         waiting != handler.unclaimed.end() && left > 0;) {
+      const auto job = jobs_.find(*waiting);
+      if (job == jobs_.end() || job->second.its_turn) {
+        waiting = handler.unclaimed.erase(waiting);
+        continue;
+      }
+      if (job->second.claim == Claim::kNone) ask.push_back(*waiting);
+      ++waiting;
+      --left;
+    }
+    for (const JobId id : ask) {
+      if (jobs_.contains(id)) claim(id);
+    }
+  }
+}
+
+void Dispatcher::Impl::proceed(JobId id, JobPermit permit) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return;  // taken out of the queue meanwhile
+  Job& job = found->second;
+  if (job.claim != Claim::kAsked) return;  // a copy of the continuation was called twice
+  if (!permit.run) return skip(id);
+  job.claim = Claim::kGranted;
+  job.permit = std::move(permit);
+  // While the agent stops nothing starts: the next one finds that it has not begun.
+  if (job.its_turn && !stopping_) launch(id);
+}
+
+void Dispatcher::Impl::skip(JobId id) {
+  Job& job = jobs_.at(id);
+  statistics_.skipped += 1;
+  const QueryKey query = job.query;
+  const size_t entry = job.entry;
+  const EventKey event = job.event;
+  if (job.its_turn) {
+    end_job(id);
+  } else {
+    const HandlerId handler = job.handler;
+    numbers_.erase(job.name.number);
+    schedule_.cancel(id);
+    jobs_.erase(id);
+    forget_retired(handler);
+  }
+  release_event(event);
+  if (query != 0) answer_entry(query, entry, {});
+}
+
+void Dispatcher::Impl::launch(JobId id) {
+  Job& job = jobs_.at(id);
+  const EventKey key = std::exchange(job.event, 0);
+  const Event& event = held_.at(key).event;
+  const HandlerSpec& spec = handlers_.at(job.handler).spec;
+  const TimePoint now = clock_now();
+  job.waited = now - job.submitted;
+  ProcessRequest request;
+  request.supervisor = options_.supervisor;
+  request.arguments = {"/bin/sh", "-c", spec.command};
+  Environment own = event_environment(event, host_, now);
+  own.push_back("STARLING_JOB=" + std::to_string(job.name.number));
+  request.environment =
+      merge_environment(merge_environment(process_environment(), options_.environment), own);
+  request.input = event_input(event);
+  request.timeout = spec.limits.timeout;
+  request.grace = options_.kill_grace;
+  request.cgroup = "starling-job-" + std::to_string(job.name.number);
+  request.tail_limit = spec.limits.output_tail;
+  if (job.query != 0) {
+    request.head_limit = options_.response_limit;
+    request.tail_limit = std::max(request.tail_limit, kMaxErrorOutput);
+  }
+  job.limit = spec.limits.timeout;
+  JobPermit permit = std::move(job.permit);
+  Result<std::unique_ptr<Process>> process =
+      Process::start(loop_, std::move(request), std::move(permit.file), std::move(permit.path),
+                     [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
+  release_event(key);
+  if (!process) return not_started(id, process.error().message);
+  statistics_.started += 1;
+  jobs_.at(id).process = *std::move(process);
+}
+
+void Dispatcher::Impl::process_ended(JobId id, ProcessResult result) {
+  Job& job = jobs_.at(id);
+  const QueryKey query = job.query;
+  const size_t entry = job.entry;
+  Handler& handler = handlers_.at(job.handler);
+  handler.usual =
+      handler.usual == Duration{} ? result.duration : (handler.usual * 7 + result.duration) / 8;
+  const JobReport report = make_report(std::move(job.name), result, job.limit, job.waited);
+  std::unique_ptr<Process> process = std::move(job.process);
+  numbers_.erase(report.job.number);
+  end_job(id);
+  count(report);
+  tell_finished(report, std::move(process));
+  if (query != 0) {
+    answer_entry(query, entry, make_outcome(report, std::move(result), options_.response_limit));
+  }
+  check_stopped();
+}
+
+void Dispatcher::Impl::tell_finished(const JobReport& report, std::unique_ptr<Process> process) {
+  if (!options_.hooks.finished) {
+    if (process) process->recorded();
+    return;
+  }
+  const uint64_t number = report.job.number;
+  if (process) unrecorded_[number] = std::move(process);
+  options_.hooks.finished(report, [this, number, alive = std::weak_ptr<bool>(alive_)](bool kept) {
+    if (!alive.lock()) return;
+    auto process_kept = unrecorded_.extract(number);
+    if (kept && !process_kept.empty()) process_kept.mapped()->recorded();
+  });
+}
+
+void Dispatcher::Impl::not_started(JobId id, std::string error) {
+  Job& job = jobs_.at(id);
+  const QueryKey query = job.query;
+  const size_t entry = job.entry;
+  JobReport report;
+  report.job = std::move(job.name);
+  report.waited = clock_now() - job.submitted;
+  report.error = std::move(error);
+  report.ended_ms = unix_ms();
+  report.began = false;
+  numbers_.erase(report.job.number);
+  end_job(id);
+  count(report);
+  tell_finished(report, nullptr);
+  answer_entry(query, entry, {QueryOutcomeKind::kFailed, {}, report.error});
+}
+
+void Dispatcher::Impl::end_job(JobId id) {
+  const auto found = jobs_.find(id);
+  const HandlerId handler = found->second.handler;
+  numbers_.erase(found->second.name.number);
+  jobs_.erase(found);
+  schedule_.finished(id);
+  forget_retired(handler);
+  pump_later();
+}
+
+void Dispatcher::Impl::count(const JobReport& report) {
+  switch (report.ending) {
+    case JobEnding::kSucceeded:
+      statistics_.succeeded += 1;
+      break;
+    case JobEnding::kFailed:
+      statistics_.failed += 1;
+      break;
+    case JobEnding::kTimedOut:
+      statistics_.timed_out += 1;
+      break;
+    case JobEnding::kTerminated:
+      statistics_.terminated += 1;
+      break;
+    case JobEnding::kNotStarted:
+      statistics_.not_started += 1;
+      break;
+    case JobEnding::kLost:
+      statistics_.lost += 1;
+      break;
+  }
+}
+
+// --- what an earlier process left ---
+
+bool Dispatcher::Impl::restore(JobName name, Event event) {
+  for (const HandlerId id : active_) {
+    Handler& handler = handlers_.at(id);
+    if (std::ranges::find(handler.entry_names, name.handler) == handler.entry_names.end()) continue;
+    const EventKey key = ++last_key_;
+    const size_t bytes = size_in_memory(event);
+    held_bytes_ += bytes;
+    held_.emplace(key, Held{std::move(event), bytes, 1});
+    const JobId job_id = schedule_.resubmit(id, JobClass::kEvent);
+    numbers_[name.number] = job_id;
+    jobs_.emplace(
+        job_id,
+        Job{.handler = id, .name = std::move(name), .event = key, .submitted = clock_now()});
+    handler.unclaimed.push_back(job_id);
+    pump_later();
+    return true;
+  }
+  return false;
+}
+
+Result<void> Dispatcher::Impl::adopt(JobName name, bool for_query, const std::string& path) {
+  HandlerId handler_id = 0;
+  for (const HandlerId id : active_) {
+    const auto& names = handlers_.at(id).entry_names;
+    if (std::ranges::find(names, name.handler) != names.end()) handler_id = id;
+  }
+  if (handler_id == 0) {
+    // Its handler is not configured any more: it runs to its end in a place of its own.
+    handler_id = schedule_.add_handler(1, 1);
+    handlers_[handler_id] = {};
+  }
+  const JobId id = schedule_.adopt(handler_id, for_query ? JobClass::kQuery : JobClass::kEvent);
+  if (std::ranges::find(active_, handler_id) == active_.end()) schedule_.retire_handler(handler_id);
+  Job job{.handler = handler_id, .name = std::move(name), .event = 0, .submitted = clock_now()};
+  job.its_turn = true;
+  job.limit = handlers_.at(handler_id).spec.limits.timeout;
+  auto process =
+      Process::adopt(loop_, path, handlers_.at(handler_id).spec.limits.output_tail,
+                     [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
+  if (!process) {
+    schedule_.finished(id);
+    forget_retired(handler_id);
+    return tl::unexpected(process.error());
+  }
+  statistics_.adopted += 1;
+  job.process = *std::move(process);
+  numbers_[job.name.number] = id;
+  jobs_.emplace(id, std::move(job));
+  return {};
+}
+
+bool Dispatcher::Impl::kill_job(uint64_t number) {
+  const auto found = numbers_.find(number);
+  if (found == numbers_.end()) return false;
+  const JobId id = found->second;
+  Job& job = jobs_.at(id);
+  if (job.process) {
+    job.process->terminate();
+    return true;
+  }
+  if (!schedule_.cancel(id)) return false;  // it is about to start
+  const QueryKey query = job.query;
+  const size_t entry = job.entry;
+  cancel_waiting(id, DropReason::kKilled);
+  if (query != 0) {
+    answer_entry(query, entry, {QueryOutcomeKind::kFailed, {}, "killed before its turn"});
+  }
+  return true;
+}
+
+void Dispatcher::Impl::cancel_waiting(JobId id, DropReason reason) {
+  const auto job = jobs_.find(id);
+  const JobName name = std::move(job->second.name);
+  const EventKey event = job->second.event;
+  const HandlerId handler = job->second.handler;
+  numbers_.erase(name.number);
+  jobs_.erase(job);
+  forget_retired(handler);
+  drop(name, reason);
+  release_event(event);
+}
+
+}  // namespace starling::handlers
