@@ -132,6 +132,10 @@ Result<void> Agent::open_store() {
   }
   JobLedgerOptions options;
   options.directory = config_.data_dir + "/jobs";
+  options.retention.count = config_.jobs_kept;
+  options.retention.age_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(config_.jobs_kept_for).count();
+  options.retention.log_bytes = uint64_t{config_.job_logs_mib} << 20;
   auto jobs = JobLedger::open(io_, *store_, *log_, std::move(options));
   if (!jobs) return tl::unexpected(jobs.error());
   jobs_ = std::move(*jobs);

@@ -35,6 +35,11 @@ Result<void> Agent::open_dispatcher() {
                          to_steady(config_.user_coalesce_period)};
   // So that `starling event ...` in a handler reaches the agent that runs it.
   options.environment = {"STARLING_CONTROL=" + config_.control};
+  options.splay_seed = cluster_->node().identity().id.to_string();
+  options.end_jobs_on_stop = config_.end_jobs_on_stop;
+  options.directory = config_.handler_dir;
+  options.directory_limits.timeout = to_steady(config_.handler_timeout);
+  options.directory_limits.concurrency = config_.handler_concurrency;
   options.hooks = dispatcher_hooks();
   dispatcher_ = std::make_unique<handlers::Dispatcher>(io_, std::move(options));
   auto specs = make_handler_specs(config_.event_handlers, config_);
@@ -71,11 +76,12 @@ handlers::DispatcherHooks Agent::dispatcher_hooks() {
   handlers::DispatcherHooks hooks;
   hooks.number = [this] { return jobs_->next_number(); };
   hooks.planned = [this](const handlers::Event& event,
-                         const std::vector<handlers::PlannedJob>& jobs) {
+                         const std::vector<handlers::PlannedJob>& jobs,
+                         const handlers::PlanState& state) {
     for (const handlers::PlannedJob& planned : jobs) {
       if (planned.refused) job_refused(planned.job, *planned.refused);
     }
-    jobs_->planned(event, jobs);
+    jobs_->planned(event, jobs, state);
   };
   hooks.starting = [this](const handlers::JobName& job, const handlers::Event& event,
                           std::function<void(handlers::JobPermit)> proceed) {

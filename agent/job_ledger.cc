@@ -29,6 +29,8 @@ constexpr auto kRetryAfter = std::chrono::seconds(1);
 // A supervisor that has been started writes so within a millisecond or so.
 constexpr auto kLookAgain = std::chrono::milliseconds(20);
 constexpr unsigned kPruneEvery = 256;
+// Of a job that may be repeated but never comes to an end.
+constexpr unsigned kMostAttempts = 1000;
 
 JobState state_of(handlers::JobEnding ending) {
   switch (ending) {
@@ -58,7 +60,13 @@ Result<JobFile> make_file(const std::string& path, size_t log_bytes) {
 }
 
 handlers::JobName name_of(const JobRow& row) {
-  return {row.number, row.attempt, row.handler, row.cause, row.event};
+  handlers::JobName name;
+  name.number = row.number;
+  name.attempt = row.attempt;
+  name.handler = row.handler;
+  name.event_id = row.cause;
+  name.event = row.event;
+  return name;
 }
 
 /// "12-1": number and attempt. None: not the file of a run.
@@ -78,6 +86,7 @@ std::optional<JobRun> parse_file_name(const std::string& name) {
 struct JobLedger::Start {
   JobRow row;
   bool replayable = false;
+  size_t log_bytes = 0;
   std::string path;
   std::function<void(JobPermit)> proceed;
   handlers::FileDescriptor file;  // made on the store's thread
@@ -126,17 +135,17 @@ void JobLedger::tell(const JobRow& row) {
 
 // --- plan --------------------------------------------------------------------------------------
 
-void JobLedger::planned(const handlers::Event& event,
-                        const std::vector<handlers::PlannedJob>& jobs) {
-  const bool query = event.type == handlers::EventType::kQuery;
+void JobLedger::planned(const handlers::Event& event, const std::vector<handlers::PlannedJob>& jobs,
+                        const handlers::PlanState& state) {
+  const bool replayable = !handlers::is_member_event(event.type);
   Changes changes;
   std::string record;
   for (const handlers::PlannedJob& planned : jobs) {
     if (!planned.refused) {
-      known_[planned.job.number] = {handlers::unix_ms(), 0,
-                                    event.type == handlers::EventType::kUser, query};
+      known_[planned.job.number] = {handlers::unix_ms(), 0, replayable && !planned.answers,
+                                    planned.answers};
       // The answer to a query is of no use to a later process: it is written down when it starts.
-      if (query) continue;
+      if (planned.answers) continue;
     }
     JobRow row = row_of(planned.job);
     if (planned.refused) {
@@ -146,12 +155,15 @@ void JobLedger::planned(const handlers::Event& event,
     } else {
       if (record.empty()) record = handlers::encode_event(event);
       row.record = record;
+      row.started_ms = planned.job.due_ms;
     }
     changes.push_back(PutJob{std::move(row)});
   }
   // In one transaction: the event is pending, or its jobs are in the ledger.
-  if (auto pending = pending_.extract(event.id); !pending.empty()) {
-    changes.push_back(SettleEvent{pending.mapped()});
+  if (state.last) {
+    if (auto pending = pending_.extract(event.id); !pending.empty()) {
+      changes.push_back(SettleEvent{pending.mapped()});
+    }
   }
   if (changes.empty()) return;
   std::vector<JobRow> rows;
@@ -160,11 +172,15 @@ void JobLedger::planned(const handlers::Event& event,
       rows.push_back(put->row);
     }
   }
-  store_.save(std::move(changes), [this, rows = std::move(rows),
-                                   alive = std::weak_ptr<bool>(alive_)](const Result<void>&) {
-    if (!alive.lock()) return;
-    for (const JobRow& row : rows) tell(row);
-  });
+  store_.save(std::move(changes),
+              [this, rows = std::move(rows), written = state.written,
+               alive = std::weak_ptr<bool>(alive_)](const Result<void>& result) {
+                if (!alive.lock()) return;
+                if (result) {
+                  for (const JobRow& row : rows) tell(row);
+                }
+                if (written) written(result.has_value());
+              });
 }
 
 void JobLedger::dropped(const handlers::JobName& job, handlers::DropReason reason) {
@@ -192,10 +208,10 @@ void JobLedger::starting(const handlers::JobName& job, const handlers::Event& ev
   start->row = row_of(job);
   start->row.state = JobState::kRunning;
   start->row.boot = boot_;
-  if (event.type == handlers::EventType::kQuery && !known.answers) known.replayable = true;
   start->replayable = known.replayable;
   // Most rows have it since they were planned; if that failed, it is not lost now.
   if (!known.answers) start->row.record = handlers::encode_event(event);
+  start->log_bytes = job.log_bytes;
   start->path = file_of(job.number, job.attempt);
   start->proceed = std::move(proceed);
   try_start(start);
@@ -205,8 +221,8 @@ void JobLedger::try_start(const std::shared_ptr<Start>& start) {
   StartJob change;
   change.row = start->row;
   change.durable = start->replayable;
-  change.prepare = [start, log_bytes = options_.log_bytes]() -> Result<void> {
-    auto file = make_file(start->path, log_bytes);
+  change.prepare = [start]() -> Result<void> {
+    auto file = make_file(start->path, start->log_bytes);
     if (!file) return tl::unexpected(file.error());
     start->file = file->release();
     fault_point(FaultPoint::kFileMade);
@@ -264,9 +280,18 @@ void JobLedger::finished(const handlers::JobReport& report, std::function<void(b
   row.status = report.status;
   row.signalled = report.signalled;
   row.output_bytes = report.output_bytes;
+  row.log_bytes = std::min<uint64_t>(report.output_bytes, report.job.log_bytes);
   const auto known = known_.find(report.job.number);
   const bool durable = known == known_.end() || known->second.replayable;
-  if (known != known_.end()) known_.erase(known);
+  if (report.retry_ms > 0) {
+    row.reason = "attempt " + std::to_string(row.attempt) + ": " + row.reason;
+    row.state = JobState::kQueued;
+    row.attempt += 1;
+    row.started_ms = report.retry_ms;
+    row.ended_ms = 0;
+  } else if (known != known_.end()) {
+    known_.erase(known);
+  }
   save_end({std::move(row), durable, std::move(recorded)});
 }
 
@@ -334,9 +359,8 @@ void JobLedger::resume(handlers::Dispatcher& dispatcher, std::vector<JobRow> unf
     }
   }
   for (JobRow& row : unfinished) {
-    known_[row.number] = {row.queued_ms, row.started_ms, !row.answers && row.boot.empty(),
-                          row.answers};
-    known_[row.number].replayable = row.cause.starts_with("user-");
+    const bool replayable = !row.answers && !row.cause.starts_with("member-");
+    known_[row.number] = {row.queued_ms, row.started_ms, replayable, row.answers};
     if (!settle(row)) starting_rows_.push_back(std::move(row));
   }
   settle_starting();
@@ -362,7 +386,9 @@ bool JobLedger::settle(const JobRow& row) {
   const std::string path = file_of(row.number, row.attempt);
   Evidence evidence = handlers::examine(path);
   if (evidence == Evidence::kRunning) {
-    const auto adopted = dispatcher_->adopt(name_of(row), row.answers, path);
+    auto event = handlers::decode_event(row.record);
+    const auto adopted = dispatcher_->adopt(name_of(row), row.answers,
+                                            event ? *std::move(event) : handlers::Event{}, path);
     if (adopted) {
       log_.info("jobs", "job " + std::to_string(row.number) + " (" + row.handler +
                             ") still runs and is supervised on");
@@ -392,6 +418,10 @@ bool JobLedger::settle(const JobRow& row) {
     restore(row, true);
     return true;
   }
+  if (!row.answers && dispatcher_->may_repeat(row.handler) && row.attempt < kMostAttempts) {
+    restore(row, true);
+    return true;
+  }
   std::string reason = "its supervisor was killed";
   if (row.boot != boot_) reason = "the host was restarted";
   if (evidence == Evidence::kNeverBegan && row.answers) reason = "the agent ended before it began";
@@ -414,6 +444,7 @@ void JobLedger::restore(JobRow row, bool requeue) {
   auto event = handlers::decode_event(row.record);
   if (!event) return end_row(std::move(row), JobState::kSkipped, event.error().message);
   handlers::JobName name = name_of(row);
+  name.due_ms = requeue ? 0 : row.started_ms;
   if (requeue) {
     // In the ledger as well, before anything can start: the next attempt.
     name.attempt = row.attempt = row.attempt + 1;
@@ -439,9 +470,8 @@ void JobLedger::list(JobQuery query, Listed listed) {
 void JobLedger::prune(JobRetention retention, std::function<void(Result<size_t>)> done) {
   auto count = std::make_shared<Result<size_t>>(0);
   const bool runs = store_.run(
-      [this_directory = options_.directory, log_bytes = options_.log_bytes, retention,
-       count](Database& database) {
-        const auto removed = database.prune_jobs(retention, log_bytes, handlers::unix_ms());
+      [this_directory = options_.directory, retention, count](Database& database) {
+        const auto removed = database.prune_jobs(retention, handlers::unix_ms());
         if (!removed) {
           *count = tl::unexpected(removed.error());
           return;

@@ -5,7 +5,7 @@
 // Event-loop thread only.
 //
 // What it guarantees, over `kill -9` of agent, supervisor and command at any moment:
-// - A handler starts at most once for an event, unless somebody asks for a retry.
+// - A handler starts at most once for an event, unless its policy or an operator asks for a retry.
 // - What was accepted is run, or the ledger says why not.
 // - No job stays "running" when nothing runs. How it ended is what its file says (job_file.h); if
 // it
@@ -32,8 +32,7 @@
 namespace starling::agent {
 
 struct JobLedgerOptions {
-  std::string directory;               ///< of the jobs' files
-  size_t log_bytes = size_t{1} << 20;  ///< kept of one run's output, the last
+  std::string directory;  ///< of the jobs' files
   JobRetention retention = {};
 };
 
@@ -60,7 +59,8 @@ class JobLedger {
 
   // For DispatcherHooks:
   uint64_t next_number() { return ++last_number_; }
-  void planned(const handlers::Event& event, const std::vector<handlers::PlannedJob>& jobs);
+  void planned(const handlers::Event& event, const std::vector<handlers::PlannedJob>& jobs,
+               const handlers::PlanState& state);
   void starting(const handlers::JobName& job, const handlers::Event& event,
                 std::function<void(handlers::JobPermit)> proceed);
   void finished(const handlers::JobReport& report, std::function<void(bool)> recorded);

@@ -205,6 +205,13 @@ Coalesced UserCoalescer::advance(TimePoint now) {
   return out;
 }
 
+Coalesced UserCoalescer::flush() {
+  Coalesced out;
+  for (auto& [name, window] : windows_) release(window, out);
+  windows_.clear();
+  return out;
+}
+
 TimePoint UserCoalescer::next_deadline() const {
   TimePoint next = kNever;
   for (const auto& [name, window] : windows_) next = std::min(next, end_of(window));

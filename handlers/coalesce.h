@@ -30,6 +30,7 @@ struct CoalesceWindow {
   Duration alone = Duration::max();
 
   [[nodiscard]] bool off() const { return quiet <= Duration{0} || longest <= Duration{0}; }
+  bool operator==(const CoalesceWindow&) const = default;
 };
 
 /// What comes out: events to deliver, in order, and those that a newer one replaced.
@@ -117,6 +118,8 @@ class UserCoalescer {
   /// `event` must be a user event.
   [[nodiscard]] Coalesced offer(TimePoint now, Event event);
   [[nodiscard]] Coalesced advance(TimePoint now);
+  /// Ends all windows.
+  [[nodiscard]] Coalesced flush();
   [[nodiscard]] TimePoint next_deadline() const;
 
  private:

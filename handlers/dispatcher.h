@@ -45,7 +45,9 @@ struct JobName {
   /// "user:deploy=/etc/on.sh"; the second such entry of the configuration ends in "#2".
   std::string handler;
   std::string event_id;
-  std::string event;  ///< describe(): "user:deploy", for logs
+  std::string event;                   ///< describe(): "user:deploy", for logs
+  int64_t due_ms = 0;                  ///< unix milliseconds: not before; 0: at once
+  size_t log_bytes = size_t{1} << 20;  ///< kept of its output, the last
 };
 
 enum class JobEnding : uint8_t {
@@ -70,6 +72,7 @@ struct JobReport {
   uint64_t output_bytes = 0;  ///< all that it printed
   int64_t ended_ms = 0;       ///< unix milliseconds
   bool began = true;          ///< false: the command has certainly not run
+  int64_t retry_ms = 0;       ///< unix milliseconds of the next attempt; 0: this was the last
 };
 
 enum class DropReason : uint8_t {
@@ -79,6 +82,7 @@ enum class DropReason : uint8_t {
   kStopping,      ///< the agent stops; what is written down is taken up again later
   kSuperseded,    ///< coalesced: a newer event of the name stands for it
   kKilled,        ///< somebody took it out of the queue
+  kReplaced,      ///< the queue was full, and a newer event took its place
 };
 [[nodiscard]] std::string_view drop_reason_name(DropReason reason);
 
@@ -86,6 +90,14 @@ enum class DropReason : uint8_t {
 struct PlannedJob {
   JobName job;
   std::optional<DropReason> refused;  ///< none: it waits for its turn
+  bool answers = false;               ///< a query's, and somebody waits for what it prints
+};
+
+/// How it stands with the event of a plan.
+struct PlanState {
+  bool last = true;  ///< no further plan of this event will come
+  /// Called when the plan is written down (true), or cannot be.
+  std::function<void(bool)> written;
 };
 
 /// Leave to run.
@@ -99,10 +111,12 @@ struct JobPermit {
 struct DispatcherHooks {
   /// A number that no job of this host has had.
   std::function<uint64_t()> number;
-  /// Once for each event, before any of its jobs starts: all handler entries that match (none: it
-  /// needs no keeping). Of coalesced user events that a newer one replaced, each job is refused.
-  /// Not told while the agent stops. May be called from within dispatch().
-  std::function<void(const Event& event, const std::vector<PlannedJob>& jobs)> planned;
+  /// For each event, before any of its jobs starts: all handler entries that match (none: it needs
+  /// no keeping). Handlers that coalesce by themselves have plans of their own, later. Of coalesced
+  /// user events that a newer one replaced, each job is refused. Not told while the agent stops.
+  /// May be called from within dispatch().
+  std::function<void(const Event& event, const std::vector<PlannedJob>& jobs, PlanState state)>
+      planned;
   /// Asked before a job runs, perhaps some time before. `proceed` is called once, now or later,
   /// from the loop. Whoever must not run a job twice writes it down here.
   std::function<void(const JobName& job, const Event& event,
@@ -128,6 +142,12 @@ struct DispatcherOptions {
   std::string supervisor = "/proc/self/exe";
   /// shutdown() ends what runs. Otherwise only jobs for queries, whose askers hear nothing more.
   bool end_jobs_on_stop = false;
+  /// Whatever tells this host from others, for splay.
+  std::string splay_seed;
+  /// Programs in it that are named for an event (`user-deploy`, `query-uptime`, `member-join`,
+  /// `user`) are handlers, from the moment that they are there. Empty: none.
+  std::string directory;
+  HandlerLimits directory_limits;
   /// "KEY=value" for every command, beside the agent's own environment.
   std::vector<std::string> environment;
   DispatcherHooks hooks;
@@ -148,6 +168,8 @@ struct DispatcherStatistics {
   uint64_t dropped_deadline_past = 0;
   uint64_t dropped_stopping = 0;
   uint64_t dropped_killed = 0;
+  uint64_t dropped_replaced = 0;
+  uint64_t retried = 0;
   uint64_t superseded = 0;       ///< coalesced user events that a newer one replaced
   uint64_t queries_refused = 0;  ///< more than kMaxQueries at once
   size_t running = 0;
@@ -164,6 +186,8 @@ class Dispatcher {
  public:
   /// Queries being answered at once.
   static constexpr size_t kMaxQueries = 4096;
+  /// Handlers of the directory that are remembered; at the bound, those that do nothing go.
+  static constexpr size_t kMaxDirectoryHandlers = 1024;
 
   Dispatcher(asio::io_context& loop, DispatcherOptions options);
   ~Dispatcher();
@@ -188,7 +212,9 @@ class Dispatcher {
   /// Queues a job again, whatever the bound of the queue. False: no handler has this name.
   bool restore(JobName job, Event event);
   /// Goes on with a run whose supervisor lives. kNotFound: it has ended meanwhile.
-  Result<void> adopt(JobName job, bool for_query, const std::string& path);
+  Result<void> adopt(JobName job, bool for_query, Event event, const std::string& path);
+  /// Whether a job of this handler may run again though nobody knows how far it came.
+  [[nodiscard]] bool may_repeat(const std::string& handler);
 
   /// Ends a run (SIGTERM, SIGKILL after its grace), or takes a job out of its queue. False: there
   /// is no such job.

@@ -37,7 +37,8 @@ class Dispatcher::Impl {
   void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
   void set_host(const Host& host) { host_ = host; }
   bool restore(JobName job, Event event);
-  Result<void> adopt(JobName job, bool for_query, const std::string& path);
+  Result<void> adopt(JobName job, bool for_query, Event event, const std::string& path);
+  bool may_repeat(const std::string& handler);
   bool kill_job(uint64_t number);
   void shutdown(Duration grace, std::function<void()> done);
   [[nodiscard]] DispatcherStatistics statistics() const;
@@ -52,6 +53,9 @@ class Dispatcher::Impl {
     std::vector<std::string> entry_names;  ///< one per filter
     Duration usual{};                      ///< smoothed length of its runs
     std::deque<JobId> unclaimed{};         ///< waiting jobs for events, oldest first
+    // Of handlers that coalesce by themselves:
+    std::unique_ptr<MemberCoalescer> members{};
+    std::unique_ptr<UserCoalescer> users{};
   };
   /// An event some of whose jobs have not begun.
   struct Held {
@@ -64,7 +68,7 @@ class Dispatcher::Impl {
   struct Job {
     HandlerId handler;
     JobName name;
-    EventKey event;  ///< in held_ until the job begins
+    EventKey event;  ///< in held_ until the job has ended for good; 0: unknown
     TimePoint submitted;
     Duration waited{};
     Duration limit{};    ///< the time limit that it was started with
@@ -72,7 +76,8 @@ class Dispatcher::Impl {
     size_t entry = 0;    ///< of the query's collector
     Claim claim = Claim::kNone;
     JobPermit permit{};
-    bool its_turn = false;  ///< has a place, waits for the permit
+    bool its_turn = false;             ///< has a place, waits for the permit
+    TimePoint due = TimePoint::min();  ///< in delayed_ until then
     std::unique_ptr<Process> process{};
   };
   struct Query {
@@ -88,13 +93,27 @@ class Dispatcher::Impl {
 
   // --- events to jobs ---
   void deliver(Coalesced coalesced);
+  void deliver_to(HandlerId handler, Coalesced coalesced);
+  void spread(Event event);
+  void offer_to_own_windows(const Event& event);
+  [[nodiscard]] bool plan_done(const Event& event);
+  [[nodiscard]] bool type_matches(HandlerId handler, const Event& event) const;
+  [[nodiscard]] TimePoint next_window() const;
+  void advance_windows(TimePoint now);
+  [[nodiscard]] std::vector<HandlerId> own_windows() const;
+  [[nodiscard]] std::optional<HandlerId> find_handler(const std::string& name);
+  [[nodiscard]] std::optional<HandlerId> directory_handler(const std::string& file);
+  void add_directory_matches(const Event& event, std::vector<Match>& matches);
   void enqueue(Event event, QueryKey query, const std::vector<Match>& matches);
-  [[nodiscard]] std::vector<Match> match(const Event& event) const;
+  [[nodiscard]] std::vector<Match> match(const Event& event);
   [[nodiscard]] std::optional<DropReason> admit(const Match& match, EventKey event, size_t bytes,
-                                                const JobName& name, QueryKey query, size_t entry);
+                                                JobName& name, QueryKey query, size_t entry);
+  [[nodiscard]] std::optional<JobId> make_room(HandlerId handler, const std::string& event,
+                                               bool delayed);
+  void answer_with_job(QueryKey query, size_t entry, uint64_t number, bool written);
   void count_drop(DropReason reason);
   void drop(const JobName& name, DropReason reason);
-  void supersede(const Event& event);
+  void supersede(const Event& event, std::vector<Match> matches);
   void release_event(EventKey key);
   [[nodiscard]] JobName job_name(const Match& match, const Event& event);
 
@@ -112,6 +131,10 @@ class Dispatcher::Impl {
   /// Tells the hook; `process` stays until that is recorded.
   void tell_finished(const JobReport& report, std::unique_ptr<Process> process);
   void cancel_waiting(JobId id, DropReason reason);
+  void delay(JobId id, TimePoint due);
+  void release_due(TimePoint now);
+  [[nodiscard]] TimePoint retry_at(const Job& job, const JobReport& report) const;
+  void try_again(JobName name, HandlerId handler, EventKey event, TimePoint due);
   void end_job(JobId id);
   void count(const JobReport& report);
 
@@ -141,6 +164,9 @@ class Dispatcher::Impl {
   Host host_;
   std::unordered_map<HandlerId, Handler> handlers_;
   std::vector<HandlerId> active_;  ///< in order of the configuration; the others are retired
+  std::unordered_map<std::string, HandlerId> directory_;  ///< by file name
+  std::unordered_map<std::string, size_t> plans_;  ///< events with several plans, and how many more
+  std::set<std::pair<TimePoint, JobId>> delayed_;
   uint64_t last_key_ = 0;
   size_t held_bytes_ = 0;
   std::unordered_map<EventKey, Held> held_;

@@ -17,6 +17,8 @@ constexpr int kStartsPerTurn = 2;
 // answer is there when their turn comes: all that wait for it share one.
 constexpr auto kClaimAhead = std::chrono::milliseconds(20);
 constexpr int64_t kMostAhead = 64;
+// Attempts at a job whose supervisor dies, which is nobody's policy.
+constexpr unsigned kMostLostStarts = 3;
 
 TimePoint clock_now() {
   return TimePoint::clock::now();
@@ -47,7 +49,7 @@ void Dispatcher::Impl::begin(JobId id) {
   Job& job = jobs_.at(id);
   const Held& held = held_.at(job.event);
   const TimePoint now = clock_now();
-  if (held.event.type == EventType::kQuery && held.event.deadline <= now) {
+  if (job.query != 0 && held.event.deadline <= now) {
     const JobName name = job.name;
     const QueryKey query = job.query;
     const size_t entry = job.entry;
@@ -64,6 +66,12 @@ void Dispatcher::Impl::begin(JobId id) {
     return;
   }
   job.its_turn = true;
+  std::deque<JobId>& unclaimed = handlers_.at(job.handler).unclaimed;
+  while (!unclaimed.empty()) {
+    const auto first = jobs_.find(unclaimed.front());
+    if (first != jobs_.end() && !first->second.its_turn) break;
+    unclaimed.pop_front();
+  }
   if (job.claim == Claim::kNone) return claim(id);
   if (job.claim == Claim::kGranted) launch(id);
 }
@@ -76,6 +84,7 @@ void Dispatcher::Impl::claim(JobId id) {
     permit.run = true;
     return proceed(id, std::move(permit));
   }
+  job.name.log_bytes = handlers_.at(job.handler).spec.limits.output;
   const JobName name = job.name;
   options_.hooks.starting(name, held_.at(job.event).event,
                           [this, id, alive = std::weak_ptr<bool>(alive_)](JobPermit permit) {
@@ -96,6 +105,10 @@ void Dispatcher::Impl::claim_ahead() {
       const auto job = jobs_.find(*waiting);
       if (job == jobs_.end() || job->second.its_turn) {
         waiting = handler.unclaimed.erase(waiting);
+        continue;
+      }
+      if (job->second.due != TimePoint::min()) {
+        ++waiting;
         continue;
       }
       if (job->second.claim == Claim::kNone) ask.push_back(*waiting);
@@ -131,6 +144,7 @@ void Dispatcher::Impl::skip(JobId id) {
   } else {
     const HandlerId handler = job.handler;
     numbers_.erase(job.name.number);
+    delayed_.erase({job.due, id});
     schedule_.cancel(id);
     jobs_.erase(id);
     forget_retired(handler);
@@ -141,21 +155,24 @@ void Dispatcher::Impl::skip(JobId id) {
 
 void Dispatcher::Impl::launch(JobId id) {
   Job& job = jobs_.at(id);
-  const EventKey key = std::exchange(job.event, 0);
-  const Event& event = held_.at(key).event;
+  const Event& event = held_.at(job.event).event;
   const HandlerSpec& spec = handlers_.at(job.handler).spec;
   const TimePoint now = clock_now();
   job.waited = now - job.submitted;
   ProcessRequest request;
   request.supervisor = options_.supervisor;
-  request.arguments = {"/bin/sh", "-c", spec.command};
+  request.arguments = spec.program();
   Environment own = event_environment(event, host_, now);
   own.push_back("STARLING_JOB=" + std::to_string(job.name.number));
-  request.environment =
-      merge_environment(merge_environment(process_environment(), options_.environment), own);
-  request.input = event_input(event);
+  own.push_back("STARLING_ATTEMPT=" + std::to_string(job.name.attempt));
+  const Environment base = merge_environment(process_environment(), options_.environment);
+  request.environment = merge_environment(merge_environment(base, spec.policy.environment), own);
+  request.input = spec.policy.json_input
+                      ? event_json(event, host_, job.name.number, job.name.attempt, now)
+                      : event_input(event);
+  request.setting = spec.policy.setting;
   request.timeout = spec.limits.timeout;
-  request.grace = options_.kill_grace;
+  request.grace = spec.policy.grace;
   request.cgroup = "starling-job-" + std::to_string(job.name.number);
   request.tail_limit = spec.limits.output_tail;
   if (job.query != 0) {
@@ -167,7 +184,6 @@ void Dispatcher::Impl::launch(JobId id) {
   Result<std::unique_ptr<Process>> process =
       Process::start(loop_, std::move(request), std::move(permit.file), std::move(permit.path),
                      [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
-  release_event(key);
   if (!process) return not_started(id, process.error().message);
   statistics_.started += 1;
   jobs_.at(id).process = *std::move(process);
@@ -180,16 +196,81 @@ void Dispatcher::Impl::process_ended(JobId id, ProcessResult result) {
   Handler& handler = handlers_.at(job.handler);
   handler.usual =
       handler.usual == Duration{} ? result.duration : (handler.usual * 7 + result.duration) / 8;
-  const JobReport report = make_report(std::move(job.name), result, job.limit, job.waited);
+  JobReport report = make_report(job.name, result, job.limit, job.waited);
+  const TimePoint again = retry_at(job, report);
+  const EventKey event = job.event;
+  const HandlerId handler_id = job.handler;
   std::unique_ptr<Process> process = std::move(job.process);
-  numbers_.erase(report.job.number);
+  if (again != kNever) {
+    report.retry_ms =
+        unix_ms() +
+        std::chrono::duration_cast<std::chrono::milliseconds>(again - clock_now()).count();
+    if (event != 0) held_.at(event).jobs += 1;
+  }
   end_job(id);
+  if (event != 0) release_event(event);
   count(report);
   tell_finished(report, std::move(process));
+  if (again != kNever) try_again(report.job, handler_id, event, again);
   if (query != 0) {
     answer_entry(query, entry, make_outcome(report, std::move(result), options_.response_limit));
   }
   check_stopped();
+}
+
+/// When the job is to be tried again; kNever: not.
+TimePoint Dispatcher::Impl::retry_at(const Job& job, const JobReport& report) const {
+  if (stopping_ || job.query != 0 || job.event == 0 || !schedule_.knows(job.handler)) return kNever;
+  // Its handler is gone with the last reload: no further attempt could be restored.
+  if (std::ranges::find(active_, job.handler) == active_.end()) return kNever;
+  const HandlerPolicy& policy = handlers_.at(job.handler).spec.policy;
+  const unsigned next = job.name.attempt + 1;
+  bool again = false;
+  switch (report.ending) {
+    case JobEnding::kFailed:
+    case JobEnding::kTimedOut:
+    case JobEnding::kNotStarted:
+      again = job.name.attempt <= policy.retries;
+      break;
+    case JobEnding::kLost:
+      // What has certainly not run may run whatever the policy; but not for ever.
+      again = !report.began ? job.name.attempt <= std::max(policy.retries, kMostLostStarts)
+                            : policy.idempotent &&
+                                  job.name.attempt <= std::max(policy.retries, kMostLostStarts);
+      break;
+    case JobEnding::kSucceeded:
+    case JobEnding::kTerminated:
+      break;
+  }
+  return again ? clock_now() + backoff_of(policy, next) : kNever;
+}
+
+void Dispatcher::Impl::try_again(JobName name, HandlerId handler, EventKey event, TimePoint due) {
+  statistics_.retried += 1;
+  name.attempt += 1;
+  const JobId id = *schedule_.hold(handler, JobClass::kEvent, false);
+  numbers_[name.number] = id;
+  jobs_.emplace(
+      id,
+      Job{.handler = handler, .name = std::move(name), .event = event, .submitted = clock_now()});
+  handlers_.at(handler).unclaimed.push_back(id);
+  delay(id, due);
+}
+
+void Dispatcher::Impl::delay(JobId id, TimePoint due) {
+  jobs_.at(id).due = due;
+  delayed_.emplace(due, id);
+  arm_timer();
+}
+
+void Dispatcher::Impl::release_due(TimePoint now) {
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    const JobId id = delayed_.begin()->second;
+    delayed_.erase(delayed_.begin());
+    jobs_.at(id).due = TimePoint::min();
+    schedule_.release(id);
+    pump_later();
+  }
 }
 
 void Dispatcher::Impl::tell_finished(const JobReport& report, std::unique_ptr<Process> process) {
@@ -210,16 +291,26 @@ void Dispatcher::Impl::not_started(JobId id, std::string error) {
   Job& job = jobs_.at(id);
   const QueryKey query = job.query;
   const size_t entry = job.entry;
+  const EventKey event = job.event;
+  const HandlerId handler = job.handler;
   JobReport report;
-  report.job = std::move(job.name);
+  report.job = job.name;
   report.waited = clock_now() - job.submitted;
   report.error = std::move(error);
   report.ended_ms = unix_ms();
   report.began = false;
-  numbers_.erase(report.job.number);
+  const TimePoint again = retry_at(job, report);
+  if (again != kNever) {
+    report.retry_ms =
+        unix_ms() +
+        std::chrono::duration_cast<std::chrono::milliseconds>(again - clock_now()).count();
+    held_.at(event).jobs += 1;
+  }
   end_job(id);
+  if (event != 0) release_event(event);
   count(report);
   tell_finished(report, nullptr);
+  if (again != kNever) try_again(report.job, handler, event, again);
   answer_entry(query, entry, {QueryOutcomeKind::kFailed, {}, report.error});
 }
 
@@ -259,50 +350,62 @@ void Dispatcher::Impl::count(const JobReport& report) {
 // --- what an earlier process left ---
 
 bool Dispatcher::Impl::restore(JobName name, Event event) {
-  for (const HandlerId id : active_) {
-    Handler& handler = handlers_.at(id);
-    if (std::ranges::find(handler.entry_names, name.handler) == handler.entry_names.end()) continue;
-    const EventKey key = ++last_key_;
-    const size_t bytes = size_in_memory(event);
-    held_bytes_ += bytes;
-    held_.emplace(key, Held{std::move(event), bytes, 1});
-    const JobId job_id = schedule_.resubmit(id, JobClass::kEvent);
-    numbers_[name.number] = job_id;
-    jobs_.emplace(
-        job_id,
-        Job{.handler = id, .name = std::move(name), .event = key, .submitted = clock_now()});
-    handler.unclaimed.push_back(job_id);
-    pump_later();
-    return true;
-  }
-  return false;
+  const std::optional<HandlerId> handler = find_handler(name.handler);
+  if (!handler) return false;
+  const EventKey key = ++last_key_;
+  const size_t bytes = size_in_memory(event);
+  held_bytes_ += bytes;
+  held_.emplace(key, Held{std::move(event), bytes, 1});
+  const auto wait = std::chrono::milliseconds(name.due_ms - unix_ms());
+  const bool later = name.due_ms > 0 && wait.count() > 0;
+  const JobId id = later ? *schedule_.hold(*handler, JobClass::kEvent, false)
+                         : schedule_.resubmit(*handler, JobClass::kEvent);
+  numbers_[name.number] = id;
+  jobs_.emplace(
+      id,
+      Job{.handler = *handler, .name = std::move(name), .event = key, .submitted = clock_now()});
+  handlers_.at(*handler).unclaimed.push_back(id);
+  if (later) delay(id, clock_now() + std::min<Duration>(wait, kMaxDelay));
+  pump_later();
+  return true;
 }
 
-Result<void> Dispatcher::Impl::adopt(JobName name, bool for_query, const std::string& path) {
-  HandlerId handler_id = 0;
-  for (const HandlerId id : active_) {
-    const auto& names = handlers_.at(id).entry_names;
-    if (std::ranges::find(names, name.handler) != names.end()) handler_id = id;
-  }
-  if (handler_id == 0) {
+bool Dispatcher::Impl::may_repeat(const std::string& name) {
+  const std::optional<HandlerId> handler = find_handler(name);
+  return handler && handlers_.at(*handler).spec.policy.idempotent;
+}
+
+Result<void> Dispatcher::Impl::adopt(JobName name, bool for_query, Event event,
+                                     const std::string& path) {
+  std::optional<HandlerId> handler = find_handler(name.handler);
+  const bool known = handler.has_value();
+  if (!known) {
     // Its handler is not configured any more: it runs to its end in a place of its own.
-    handler_id = schedule_.add_handler(1, 1);
-    handlers_[handler_id] = {};
+    handler = schedule_.add_handler(1, 1);
+    handlers_[*handler] = {};
   }
-  const JobId id = schedule_.adopt(handler_id, for_query ? JobClass::kQuery : JobClass::kEvent);
-  if (std::ranges::find(active_, handler_id) == active_.end()) schedule_.retire_handler(handler_id);
-  Job job{.handler = handler_id, .name = std::move(name), .event = 0, .submitted = clock_now()};
+  const JobId id = schedule_.adopt(*handler, for_query ? JobClass::kQuery : JobClass::kEvent);
+  if (!known) schedule_.retire_handler(*handler);
+  Job job{.handler = *handler, .name = std::move(name), .event = 0, .submitted = clock_now()};
   job.its_turn = true;
-  job.limit = handlers_.at(handler_id).spec.limits.timeout;
+  job.claim = Claim::kGranted;
+  job.name.log_bytes = handlers_.at(*handler).spec.limits.output;
+  job.limit = handlers_.at(*handler).spec.limits.timeout;
   auto process =
-      Process::adopt(loop_, path, handlers_.at(handler_id).spec.limits.output_tail,
+      Process::adopt(loop_, path, handlers_.at(*handler).spec.limits.output_tail,
                      [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
   if (!process) {
     schedule_.finished(id);
-    forget_retired(handler_id);
+    forget_retired(*handler);
     return tl::unexpected(process.error());
   }
   statistics_.adopted += 1;
+  if (!for_query) {
+    job.event = ++last_key_;
+    const size_t bytes = size_in_memory(event);
+    held_bytes_ += bytes;
+    held_.emplace(job.event, Held{std::move(event), bytes, 1});
+  }
   job.process = *std::move(process);
   numbers_[job.name.number] = id;
   jobs_.emplace(id, std::move(job));
@@ -334,6 +437,7 @@ void Dispatcher::Impl::cancel_waiting(JobId id, DropReason reason) {
   const EventKey event = job->second.event;
   const HandlerId handler = job->second.handler;
   numbers_.erase(name.number);
+  delayed_.erase({job->second.due, id});
   jobs_.erase(job);
   forget_retired(handler);
   drop(name, reason);

@@ -85,7 +85,8 @@ void Dispatcher::Impl::out_of_time(QueryKey key) {
 // --- time and end ---
 
 void Dispatcher::Impl::arm_timer() {
-  TimePoint next = std::min(member_coalescer_.next_deadline(), user_coalescer_.next_deadline());
+  TimePoint next = next_window();
+  if (!delayed_.empty()) next = std::min(next, delayed_.begin()->first);
   if (!query_times_.empty()) next = std::min(next, query_times_.begin()->first);
   if (next == timer_at_) return;
   timer_at_ = next;
@@ -102,8 +103,8 @@ void Dispatcher::Impl::arm_timer() {
 void Dispatcher::Impl::timer_fired() {
   if (stopping_) return;
   const TimePoint now = clock_now();
-  deliver(member_coalescer_.advance(now));
-  deliver(user_coalescer_.advance(now));
+  advance_windows(now);
+  release_due(now);
   while (!query_times_.empty() && query_times_.begin()->first <= now) {
     out_of_time(query_times_.begin()->second);
   }

@@ -19,10 +19,8 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr std::array<std::string_view, 7> kEventVariables = {
     "EVENT", "USER_EVENT", "USER_LTIME", "QUERY_NAME", "QUERY_LTIME", "SELF_NAME", "SELF_ROLE",
 };
-constexpr std::array<std::string_view, 4> kOwnEventVariables = {
-    "STARLING_EVENT_ID",
-    "STARLING_JOB",
-    "STARLING_QUERY_SOURCE",
+constexpr std::array<std::string_view, 5> kOwnEventVariables = {
+    "STARLING_EVENT_ID",          "STARLING_JOB", "STARLING_ATTEMPT", "STARLING_QUERY_SOURCE",
     "STARLING_QUERY_DEADLINE_MS",
 };
 // systemd's, for the agent itself: a child that used them would speak in the agent's name.

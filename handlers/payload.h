@@ -34,6 +34,12 @@ using Environment = std::vector<std::string>;
 /// queries: the payload, ended by a newline unless it is empty or has one.
 [[nodiscard]] std::string event_input(const Event& event);
 
+/// The same as one JSON object on one line: event, id, job, attempt, self {name, tags}; members
+/// [{name, address, role, tags}]; name, ltime, payload (or payload_base64, if it is not UTF-8);
+/// source and deadline_ms of a query.
+[[nodiscard]] std::string event_json(const Event& event, const Host& host, uint64_t job,
+                                     unsigned attempt, TimePoint now);
+
 /// The variable of a tag without its prefix: upper-cased, then each character that is not in
 /// [A-Z0-9_] becomes one `_`; bytes that are not UTF-8 count as one character each.
 [[nodiscard]] std::string tag_variable(std::string_view tag);

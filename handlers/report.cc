@@ -19,6 +19,8 @@ std::string_view drop_reason_name(DropReason reason) {
       return "the agent stops";
     case DropReason::kSuperseded:
       return "coalesced: a newer event of the name stands for it";
+    case DropReason::kReplaced:
+      return "the handler's queue was full: a newer event took its place";
     case DropReason::kKilled:
       return "killed before its turn";
   }

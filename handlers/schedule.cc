@@ -31,8 +31,27 @@ void Schedule::retire_handler(HandlerId id) {
 
 std::optional<JobId> Schedule::submit(HandlerId id, JobClass job_class) {
   Handler& handler = handlers_.at(id);
-  if (handler.waiting.size() >= handler.queue) return std::nullopt;
+  if (handler.waiting.size() + handler.held >= handler.queue) return std::nullopt;
   return resubmit(id, job_class);
+}
+
+std::optional<JobId> Schedule::hold(HandlerId id, JobClass job_class, bool bounded) {
+  Handler& handler = handlers_.at(id);
+  if (bounded && handler.waiting.size() + handler.held >= handler.queue) return std::nullopt;
+  const JobId job = ++last_id_;
+  jobs_.emplace(job, Job{.handler = id, .job_class = job_class, .held = true});
+  handler.held += 1;
+  return job;
+}
+
+void Schedule::release(JobId job_id) {
+  Job& job = jobs_.at(job_id);
+  STARLING_ASSERT(job.held);
+  job.held = false;
+  Handler& handler = handlers_.at(job.handler);
+  handler.held -= 1;
+  handler.waiting.insert(job_id);
+  enter_ring(job.handler, handler);
 }
 
 JobId Schedule::adopt(HandlerId id, JobClass job_class) {
@@ -114,6 +133,7 @@ bool Schedule::cancel(JobId job_id) {
   const auto found = jobs_.find(job_id);
   if (found == jobs_.end() || found->second.running) return false;
   const HandlerId handler = found->second.handler;
+  if (found->second.held) handlers_.at(handler).held -= 1;
   jobs_.erase(found);
   handlers_.at(handler).waiting.erase(job_id);
   forget_if_done(handler);
@@ -123,7 +143,9 @@ bool Schedule::cancel(JobId job_id) {
 void Schedule::forget_if_done(HandlerId id) {
   const auto found = handlers_.find(id);
   const Handler& handler = found->second;
-  if (handler.retired && handler.running == 0 && handler.waiting.empty()) handlers_.erase(found);
+  if (handler.retired && handler.running == 0 && handler.waiting.empty() && handler.held == 0) {
+    handlers_.erase(found);
+  }
 }
 
 size_t Schedule::running(HandlerId id) const {
@@ -133,7 +155,7 @@ size_t Schedule::running(HandlerId id) const {
 
 size_t Schedule::waiting(HandlerId id) const {
   const auto found = handlers_.find(id);
-  return found == handlers_.end() ? 0 : found->second.waiting.size();
+  return found == handlers_.end() ? 0 : found->second.waiting.size() + found->second.held;
 }
 
 }  // namespace starling::handlers

@@ -38,6 +38,9 @@ class Schedule {
   [[nodiscard]] std::optional<JobId> submit(HandlerId handler, JobClass job_class);
   /// The same whatever the bound, for what was accepted before.
   [[nodiscard]] JobId resubmit(HandlerId handler, JobClass job_class);
+  /// As submit(), but it does not get its turn before release().
+  [[nodiscard]] std::optional<JobId> hold(HandlerId handler, JobClass job_class, bool bounded);
+  void release(JobId job);
   /// A run that goes on already, and counts as running, whatever the limits.
   [[nodiscard]] JobId adopt(HandlerId handler, JobClass job_class);
   /// The next run that may start, now counted as running; none: nothing waits, or no place is free.
@@ -61,12 +64,14 @@ class Schedule {
     size_t running = 0;
     bool retired = false;
     bool in_ring = false;
+    size_t held = 0;
     std::set<JobId> waiting{};  ///< ids rise, so this is the order of submission
   };
   struct Job {
     HandlerId handler = 0;
     JobClass job_class = JobClass::kEvent;
     bool running = false;
+    bool held = false;
   };
 
   /// Puts the handler at the end of the ring if it could run something and is not there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handlers/spec.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -133,16 +134,81 @@ Result<HandlerSpec> HandlerSpec::make(const std::vector<std::string>& filters, s
   return spec;
 }
 
+Result<HandlerSpec> HandlerSpec::make(HandlerPolicy policy, std::string command,
+                                      HandlerLimits limits) {
+  HandlerSpec spec;
+  if (policy.arguments.empty()) {
+    if (auto ok = check_command(command); !ok) return tl::unexpected(ok.error());
+  } else if (policy.arguments[0].empty()) {
+    return fail(ErrorKind::kInvalid, "run: the name of the program is empty");
+  }
+  if (auto ok = check_limits(limits); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_range("retries", policy.retries, 0, kMaxRetries); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  for (const Duration delay :
+       {policy.splay, policy.backoff, policy.longest_backoff, policy.grace}) {
+    if (delay >= Duration{0} && delay <= kMaxDelay) continue;
+    return fail(ErrorKind::kInvalid,
+                "handler splay, backoff and grace are at most " + format_duration(kMaxDelay));
+  }
+  if (policy.on.empty()) policy.on.emplace_back();
+  spec.command = std::move(command);
+  spec.limits = limits;
+  spec.policy = std::move(policy);
+  return spec;
+}
+
+bool HandlerSpec::matches(size_t entry, const Event& event) const {
+  if (policy.on.empty()) return filters[entry].matches(event);
+  return std::ranges::any_of(policy.on, [&](const Subscription& on) { return on.matches(event); });
+}
+
+bool HandlerSpec::picks_members() const {
+  return std::ranges::any_of(policy.on, [](const Subscription& on) { return !on.tags.empty(); });
+}
+
+Event HandlerSpec::narrowed(const Event& event) const {
+  Event narrow = event;
+  std::erase_if(narrow.members, [&](const Member& member) {
+    return std::ranges::none_of(policy.on, [&](const Subscription& on) {
+      return (!on.type || *on.type == event.type) && on.matches(member);
+    });
+  });
+  return narrow;
+}
+
+std::vector<std::string> HandlerSpec::program() const {
+  if (!policy.arguments.empty()) return policy.arguments;
+  return {"/bin/sh", "-c", command};
+}
+
+bool HandlerSpec::same_as(const HandlerSpec& other) const {
+  return filters == other.filters && command == other.command && policy.on == other.policy.on &&
+         policy.arguments == other.policy.arguments && policy.name == other.policy.name;
+}
+
 std::string HandlerSpec::to_string() const {
   std::string text;
+  for (const Subscription& on : policy.on) {
+    if (!text.empty()) text += ',';
+    text += on.to_string();
+  }
   for (const Filter& filter : filters) {
     if (!text.empty()) text += ',';
     text += filter.to_string();
   }
-  return text + "=" + command;
+  text += "=";
+  if (policy.arguments.empty()) return text + command;
+  for (size_t i = 0; i < policy.arguments.size(); ++i) {
+    text.append(i == 0 ? "" : " ").append(policy.arguments[i]);
+  }
+  return text;
 }
 
 std::string HandlerSpec::entry_name(size_t filter) const {
+  if (!policy.name.empty()) return policy.name;
+  if (!policy.on.empty()) return to_string();
   return filters.at(filter).to_string() + "=" + command;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "handlers/event.h"
+#include "handlers/policy.h"
 #include "proto/support/result.h"
 
 namespace starling::handlers {
@@ -43,8 +44,10 @@ struct HandlerLimits {
   size_t queue = 1024;
   /// Longest run, 1 ms to kMaxTimeout; then SIGTERM to its process group, then SIGKILL.
   Duration timeout = std::chrono::minutes(10);
-  /// Bytes of output kept for the log, counted from its end; up to kMaxOutputTail.
+  /// Bytes of output told in reports, counted from its end; up to kMaxOutputTail.
   size_t output_tail = 8192;
+  /// Bytes of output kept in the job's log, counted from its end.
+  size_t output = size_t{1} << 20;
 
   bool operator==(const HandlerLimits&) const = default;
 };
@@ -56,6 +59,7 @@ struct HandlerSpec {
   std::vector<Filter> filters;
   std::string command;  ///< for /bin/sh -c
   HandlerLimits limits;
+  HandlerPolicy policy;
 
   /// Serf's `FILTER=COMMAND`, split at the first '='; without '=', all events. FILTER is a list
   /// with commas and no spaces. Errors: kInvalid, with the remedy.
@@ -66,6 +70,20 @@ struct HandlerSpec {
   /// and its range.
   static Result<HandlerSpec> make(const std::vector<std::string>& filters, std::string command,
                                   HandlerLimits limits = {});
+
+  /// With `on` and what runs from the policy. kInvalid: nothing to run, or a value out of range.
+  static Result<HandlerSpec> make(HandlerPolicy policy, std::string command, HandlerLimits limits);
+
+  /// How often it can run for one event: its filters, or 1.
+  [[nodiscard]] size_t entries() const { return policy.on.empty() ? filters.size() : 1; }
+  [[nodiscard]] bool matches(size_t entry, const Event& event) const;
+  /// The members of `event` that it is for; the whole event if it asks for no tags.
+  [[nodiscard]] bool picks_members() const;
+  [[nodiscard]] Event narrowed(const Event& event) const;
+  /// What is run: a program and its arguments.
+  [[nodiscard]] std::vector<std::string> program() const;
+  /// The same handler, but for its limits and policy's numbers.
+  [[nodiscard]] bool same_as(const HandlerSpec& other) const;
 
   /// "user:deploy,member-join=/etc/starling/on.sh".
   [[nodiscard]] std::string to_string() const;

@@ -51,6 +51,31 @@ struct HandlerConfig {
   std::optional<Duration> timeout;
   std::optional<unsigned> concurrency;
   std::optional<unsigned> queue;
+
+  // --- policy; `policy` is set when any of these is given ---
+  bool policy = false;
+  std::string name;
+  std::vector<std::string> on;
+  std::vector<std::string> run;  ///< a program and its arguments; a shell's command is `command`
+  std::optional<Duration> grace;
+  std::string when_full;  ///< drop-newest, drop-oldest, collapse; empty: the first
+  Duration splay{0};
+  /// Quiet and longest wait; 0: every event by itself. Unset: the agent's.
+  std::optional<std::pair<Duration, Duration>> coalesce;
+  unsigned retries = 0;
+  std::optional<Duration> backoff;
+  std::optional<Duration> longest_backoff;
+  bool idempotent = false;
+  std::map<std::string, std::string> env;
+  std::string user;
+  std::string cwd;
+  int nice = 0;
+  std::string ionice;
+  int umask = -1;
+  bool json_stdin = false;
+  std::optional<uint64_t> output;
+  bool mode_job = false;
+
   /// "file:line:column" or "-event-handler".
   std::string place;
 };
@@ -110,6 +135,11 @@ struct Config {
   Duration handler_timeout = std::chrono::minutes(10);  ///< 1 ms to a week
   unsigned handler_concurrency = 1;                     ///< runs of one handler at once
   unsigned max_running_handlers = 32;                   ///< runs of all handlers at once
+  std::string handler_dir;                              ///< programs named for events; empty: none
+  bool end_jobs_on_stop = false;                        ///< otherwise they outlive the agent
+  unsigned jobs_kept = 10'000;                          ///< records of jobs that have ended
+  Duration jobs_kept_for = std::chrono::hours(24 * 7);
+  unsigned job_logs_mib = 256;  ///< kept of their logs together
   /// Coalescing of member and user events: longest wait, and the quiet time that ends it earlier. A
   /// period of 0 turns it off.
   Duration coalesce_period = std::chrono::seconds(3);

@@ -4,14 +4,13 @@
 #include <array>
 #include <limits>
 
+#include "agent/config/handler_policy_keys.h"
 #include "agent/config/text.h"
 
 namespace starling::agent::config {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kHandlerKeys = {"filter", "command", "timeout",
-                                                          "concurrency", "queue"};
 constexpr std::string_view kKey = "event_handlers";
 
 Result<void> set_field(HandlerConfig& handler, const std::string& name, const Value& value) {
@@ -27,10 +26,10 @@ Result<void> set_field(HandlerConfig& handler, const std::string& name, const Va
     handler.timeout = *timeout;
     return {};
   }
-  const bool queue = name == "queue";
-  auto number = read_number(value, name, 1, queue ? kMostWaiting : kMostRuns);
+  if (name != "concurrency") return set_policy_field(handler, name, value);
+  auto number = read_number(value, name, 1, kMostRuns);
   if (!number) return tl::unexpected(number.error());
-  (queue ? handler.queue : handler.concurrency) = static_cast<unsigned>(*number);
+  handler.concurrency = static_cast<unsigned>(*number);
   return {};
 }
 
@@ -39,13 +38,21 @@ Result<HandlerConfig> read_handler_map(const Value& value) {
   handler.place = value.place;
   for (const ValueEntry& entry : value.entries) {
     bool known = false;
-    for (const std::string_view name : kHandlerKeys) known = known || name == entry.key;
-    if (!known) return unknown_key(entry, kHandlerKeys, "");
+    for (const std::string_view name : handler_keys()) known = known || name == entry.key;
+    if (!known) return unknown_key(entry, handler_keys(), "");
     if (auto set = set_field(handler, entry.key, entry.value); !set) {
       return tl::unexpected(set.error());
     }
   }
-  if (handler.command.empty()) return key_error(value, kKey, "a handler without a command");
+  if (!handler.run.empty() && !handler.command.empty()) {
+    return key_error(value, kKey, "a handler with both run and command: keep one");
+  }
+  if (!handler.on.empty() && !handler.filter.empty()) {
+    return key_error(value, kKey, "a handler with both on and filter: keep one");
+  }
+  if (handler.run.empty() && handler.command.empty()) {
+    return key_error(value, kKey, "a handler without a command");
+  }
   return handler;
 }
 
@@ -100,13 +107,13 @@ std::string show_event_handlers(const Config& config) {
       text += json_string(handler.spec);
       continue;
     }
-    text += "{";
-    if (!handler.filter.empty()) text += "filter: " + json_string(handler.filter) + ", ";
-    text += "command: " + json_string(handler.command);
-    if (handler.timeout) text += ", timeout: " + format_duration(*handler.timeout);
-    if (handler.concurrency) text += ", concurrency: " + std::to_string(*handler.concurrency);
-    if (handler.queue) text += ", queue: " + std::to_string(*handler.queue);
-    text += "}";
+    std::string fields;
+    if (!handler.filter.empty()) fields += ", filter: " + json_string(handler.filter);
+    if (handler.run.empty()) fields += ", command: " + json_string(handler.command);
+    if (handler.timeout) fields += ", timeout: " + format_duration(*handler.timeout);
+    if (handler.concurrency) fields += ", concurrency: " + std::to_string(*handler.concurrency);
+    fields += show_policy(handler);
+    text += "{" + fields.substr(2) + "}";
   }
   return "[" + text + "]";
 }

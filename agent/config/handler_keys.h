@@ -15,7 +15,7 @@ inline constexpr unsigned kMostWaiting = 65'536;  // of one handler
 inline constexpr Duration kLeastTimeout = std::chrono::milliseconds(1);
 inline constexpr Duration kMostTimeout = std::chrono::hours(24 * 7);
 
-/// A list of "FILTER=COMMAND" strings or of maps {filter, command, timeout, concurrency, queue}.
+/// A list of "FILTER=COMMAND" strings or of maps (handler_policy_keys.h).
 Result<void> set_event_handlers(Draft& draft, const Value& value);
 std::string show_event_handlers(const Config& config);
 

@@ -536,10 +536,9 @@ Result<std::vector<JobRow>> Database::jobs(const JobQuery& query) {
   return rows;
 }
 
-Result<std::vector<JobRun>> Database::prune_jobs(const JobRetention& retention, uint64_t log_limit,
-                                                 int64_t now_ms) {
+Result<std::vector<JobRun>> Database::prune_jobs(const JobRetention& retention, int64_t now_ms) {
   std::vector<JobRun> removed;
-  if (impl_->jobs().prune(retention, log_limit, now_ms, removed) != SQLITE_OK) {
+  if (impl_->jobs().prune(retention, now_ms, removed) != SQLITE_OK) {
     return tl::unexpected(impl_->error());
   }
   return removed;

@@ -54,9 +54,8 @@ class Database {
 
   /// The table of jobs, to be read and pruned between commits.
   Result<std::vector<JobRow>> jobs(const JobQuery& query);
-  /// Removes what `retention` does not keep. `log_limit`: bytes that one log can have.
-  Result<std::vector<JobRun>> prune_jobs(const JobRetention& retention, uint64_t log_limit,
-                                         int64_t now_ms);
+  /// Removes what `retention` does not keep.
+  Result<std::vector<JobRun>> prune_jobs(const JobRetention& retention, int64_t now_ms);
   Result<std::vector<JobRun>> remove_jobs(const std::vector<uint64_t>& numbers);
   /// Those of `numbers` that no job has.
   Result<std::vector<uint64_t>> unknown_jobs(std::vector<uint64_t> numbers);

@@ -48,7 +48,8 @@ struct JobRow {
   int status = 0;          ///< exit status, or the signal
   bool signalled = false;  ///< `status` is a signal
   uint64_t output_bytes = 0;
-  std::string record;  ///< the event, encoded, to run it again; may be empty
+  uint64_t log_bytes = 0;  ///< of it, those that are kept
+  std::string record;      ///< the event, encoded, to run it again; may be empty
 };
 
 // --- changes: each replaces the whole row of its number, but an empty record keeps the old one ---

@@ -12,16 +12,16 @@ using sqlite::Statement;
 // The columns in the order of JobRow.
 #define JOB_COLUMNS                                                                   \
   "number, attempt, cause, handler, event, state, reason, answers, boot, queued_ms, " \
-  "started_ms, ended_ms, status, signalled, output_bytes, record"
+  "started_ms, ended_ms, status, signalled, output_bytes, log_bytes, record"
 
-constexpr const char* kInsert =
-    "INSERT INTO jobs (" JOB_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ";
+constexpr const char* kInsert = "INSERT INTO jobs (" JOB_COLUMNS
+                                ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ";
 
 constexpr const char* kUpdate =
     "DO UPDATE SET attempt = excluded.attempt, state = excluded.state, reason = excluded.reason, "
     "boot = excluded.boot, started_ms = excluded.started_ms, ended_ms = excluded.ended_ms, "
     "status = excluded.status, signalled = excluded.signalled, "
-    "output_bytes = excluded.output_bytes, "
+    "output_bytes = excluded.output_bytes, log_bytes = excluded.log_bytes, "
     "record = iif(length(excluded.record) = 0, record, excluded.record) ";
 
 // Rows whose event is larger are not kept for a later `job retry`.
@@ -44,6 +44,7 @@ JobRow read_row(Statement& from) {
   row.status = static_cast<int>(from.integer());
   row.signalled = from.integer() != 0;
   row.output_bytes = static_cast<uint64_t>(from.integer());
+  row.log_bytes = static_cast<uint64_t>(from.integer());
   row.record = from.bytes();
   return row;
 }
@@ -78,7 +79,8 @@ const char* const JobTable::kSchema = R"sql(
     cause BLOB NOT NULL, handler BLOB NOT NULL, event BLOB NOT NULL, state INTEGER NOT NULL,
     reason BLOB NOT NULL, answers INTEGER NOT NULL, boot BLOB NOT NULL, queued_ms INTEGER NOT NULL,
     started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, status INTEGER NOT NULL,
-    signalled INTEGER NOT NULL, output_bytes INTEGER NOT NULL, record BLOB NOT NULL,
+    signalled INTEGER NOT NULL, output_bytes INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
+    record BLOB NOT NULL,
     UNIQUE (cause, handler));
   CREATE INDEX jobs_unfinished ON jobs (number) WHERE state < 2;
 )sql";
@@ -101,9 +103,9 @@ int JobTable::prepare(sqlite3* connection) {
       "ifnull((SELECT max(number) FROM jobs), 0))",
       "SELECT number, attempt FROM (SELECT number, attempt, ended_ms, "
       "row_number() OVER newest AS place, "
-      "sum(min(output_bytes, ?1)) OVER newest AS logs, sum(length(record)) OVER newest AS records "
+      "sum(log_bytes) OVER newest AS logs, sum(length(record)) OVER newest AS records "
       "FROM jobs WHERE state >= 2 WINDOW newest AS (ORDER BY number DESC)) "
-      "WHERE place > ?2 OR ended_ms < ?3 OR logs > ?4 OR records > ?5",
+      "WHERE place > ?1 OR ended_ms < ?2 OR logs > ?3 OR records > ?4",
       "DELETE FROM jobs WHERE number = ? AND state >= 2 RETURNING number, attempt",
       "SELECT 1 FROM jobs WHERE number = ?",
   };
@@ -132,6 +134,7 @@ int JobTable::upsert(Query query, const JobRow& row) {
       .bind(row.status)
       .bind(row.signalled ? 1 : 0)
       .bind(static_cast<int64_t>(row.output_bytes))
+      .bind(static_cast<int64_t>(row.log_bytes))
       .blob(keep ? std::string_view(row.record) : std::string_view())
       .run();
 }
@@ -201,12 +204,10 @@ int JobTable::select(const JobQuery& query, std::vector<JobRow>& rows) {
   return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-int JobTable::prune(const JobRetention& retention, uint64_t log_limit, int64_t now_ms,
-                    std::vector<JobRun>& removed) {
+int JobTable::prune(const JobRetention& retention, int64_t now_ms, std::vector<JobRun>& removed) {
   std::vector<uint64_t> numbers;
   Statement& select = statements_[kPrune];
-  select.bind(static_cast<int64_t>(log_limit))
-      .bind(static_cast<int64_t>(retention.count))
+  select.bind(static_cast<int64_t>(retention.count))
       .bind(now_ms - retention.age_ms)
       .bind(static_cast<int64_t>(retention.log_bytes))
       .bind(static_cast<int64_t>(retention.record_bytes));

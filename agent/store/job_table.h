@@ -30,8 +30,7 @@ class JobTable {
   int last_number(uint64_t& number);
   int select(const JobQuery& query, std::vector<JobRow>& rows);
   /// Removes what `retention` does not keep; tells what it was.
-  int prune(const JobRetention& retention, uint64_t log_limit, int64_t now_ms,
-            std::vector<JobRun>& removed);
+  int prune(const JobRetention& retention, int64_t now_ms, std::vector<JobRun>& removed);
   /// Removes these if they have ended.
   int remove(const std::vector<uint64_t>& numbers, std::vector<JobRun>& removed);
   /// Those of `numbers` that the table does not have.

@@ -46,8 +46,8 @@ class Fixture {
     handlers::DispatcherOptions made;
     made.supervisor = STARLING_TEST_SUPERVISOR;
     made.hooks.number = [this] { return ledger->next_number(); };
-    made.hooks.planned = [this](const auto& event, const auto& jobs) {
-      ledger->planned(event, jobs);
+    made.hooks.planned = [this](const auto& event, const auto& jobs, const auto& state) {
+      ledger->planned(event, jobs, state);
     };
     made.hooks.starting = [this](const auto& job, const auto& event, auto proceed) {
       ledger->starting(job, event, std::move(proceed));

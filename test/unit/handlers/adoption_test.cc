@@ -172,7 +172,7 @@ TEST_CASE("a dispatcher restores what waited and adopts what ran") {
   dispatcher.set_handlers({*HandlerSpec::parse("user=echo new")});
   Event event;
   event.id = "e2";
-  CHECK(dispatcher.adopt({7, 1, "user=echo new", "e1", "user:a"}, false, job.path));
+  CHECK(dispatcher.adopt({7, 1, "user=echo new", "e1", "user:a"}, false, {}, job.path));
   CHECK(dispatcher.restore({8, 1, "user=echo new", "e2", "user:a"}, event));
   CHECK_FALSE(dispatcher.restore({9, 1, "user=gone", "e2", "user:a"}, event));
   CHECK(dispatcher.statistics().running == 1);

@@ -26,6 +26,7 @@ using starling::handlers::JobPermit;
 using starling::handlers::JobReport;
 using starling::handlers::Member;
 using starling::handlers::PlannedJob;
+using starling::handlers::PlanState;
 using starling::handlers::QueryOutcome;
 using starling::handlers::QueryOutcomeKind;
 using starling::handlers::run_until;
@@ -72,7 +73,9 @@ class Bench {
     options.hooks.dropped = [this](const JobName& job, DropReason reason) {
       dropped.emplace_back(job.event_id, reason);
     };
-    options.hooks.planned = [this](const Event& event, const std::vector<PlannedJob>& jobs) {
+    options.hooks.planned = [this](const Event& event, const std::vector<PlannedJob>& jobs,
+                                   const PlanState& state) {
+      if (state.written) state.written(true);
       planned[event.id] += jobs.size();
       for (const PlannedJob& one : jobs) {
         if (one.refused) dropped.emplace_back(event.id, *one.refused);

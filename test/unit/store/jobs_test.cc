@@ -52,7 +52,7 @@ class Fixture {
     bool done = false;
     REQUIRE(store->run(
         [&, retention](Database& database) {
-          auto gone = database.prune_jobs(retention, 1000, 1'000'000);
+          auto gone = database.prune_jobs(retention, 1'000'000);
           if (gone) removed = *gone;
         },
         [&] { done = true; }));
@@ -187,7 +187,8 @@ TEST_CASE_METHOD(Fixture, "what ended longest ago is pruned and numbers are neve
     JobRow row = job(number, "user-" + std::to_string(number));
     row.state = number == 1 ? JobState::kRunning : JobState::kSucceeded;
     row.ended_ms = static_cast<int64_t>(number) * 1000;
-    row.output_bytes = 600;
+    row.output_bytes = 6000;
+    row.log_bytes = 600;
     CHECK(save(PutJob{row}));
   }
   const JobRetention all{.count = 100, .age_ms = 1'000'000'000};
