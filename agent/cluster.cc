@@ -235,10 +235,8 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
       member_changed(batch, one);
     } else if constexpr (std::is_same_v<T, membership::UserEventArrived>) {
       batch.changes.push_back(PutEvent{one.id, one.record});
-      if (one.deliver) {
-        batch.changes.push_back(
-            PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce}});
-      }
+      batch.changes.push_back(
+          PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce}});
       batch.deliveries.push_back({std::move(one), std::nullopt});
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
       const auto left = std::chrono::ceil<std::chrono::seconds>(one.deadline - now()).count();
@@ -258,6 +256,10 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
       if (hooks_.left) asio::post(io_, hooks_.left);
     } else if constexpr (std::is_same_v<T, membership::Trace>) {
       trace(one);
+    } else if constexpr (std::is_same_v<T, membership::EventsMissed> ||
+                         std::is_same_v<T, membership::EventConfirmed> ||
+                         std::is_same_v<T, membership::ConfirmEnded>) {
+      return;
     } else {
       batch.changes.push_back(std::move(one));  // SaveProgress, ForgetEvent, ForgetProgress
     }
@@ -301,7 +303,7 @@ void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
     }
     const membership::UserEventArrived& event = *delivery.event;
     auto waiting = own_events_.extract(event.id);
-    if (event.deliver && hooks_.user_event) hooks_.user_event(event);
+    if (hooks_.user_event) hooks_.user_event(event);
     if (waiting.empty()) continue;
     if (saved) {
       waiting.mapped()(SentEvent{event.id, event.ltime});

@@ -41,4 +41,16 @@ std::string_view member_change_name(MemberChange change) {
   return "none";
 }
 
+std::string_view event_timing_name(EventTiming timing) {
+  switch (timing) {
+    case EventTiming::kLive:
+      return "live";
+    case EventTiming::kMissed:
+      return "missed";
+    case EventTiming::kBeforeJoin:
+      return "before-join";
+  }
+  return "none";
+}
+
 }  // namespace starling::membership

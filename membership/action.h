@@ -68,15 +68,52 @@ struct MemberEvent {
   FailureEvidence evidence{};  ///< of kFailed
 };
 
-/// A user event, once per process and, when progress is restored, once for ever.
+/// When an event happened, as seen from this node.
+enum class EventTiming : uint8_t {
+  kLive,        ///< now
+  kMissed,      ///< while this node was away (stopped, paused, cut off) or out of reach of it
+  kBeforeJoin,  ///< before this node first joined: with Node::join(.., replay)
+};
+
+/// "live", "missed", "before-join".
+[[nodiscard]] std::string_view event_timing_name(EventTiming timing);
+
+/// A user event, once per process and, when progress is restored, once for ever. Those of one
+/// origin and epoch come in the order of their sequence numbers; what lies between two of them was
+/// named by an EventsMissed before, or skipped at the first join.
 struct UserEventArrived {
   MessageId id;
   LamportTime ltime;
   std::string name;
   std::string payload;
   bool coalesce;
-  bool deliver;        ///< false: older than this agent's first join; keep it, run no handler
+  EventTiming timing;  ///< what handlers do about events that were missed is their policy
   std::string record;  ///< the encoded event, to be kept and handed back in Restored
+  Duration age{};      ///< since it was sent, by the clocks of those that kept it for us
+};
+
+/// Events of one origin that this node will never have: nobody that it could ask holds them any
+/// more. Comes before the UserEventArrived of later ones.
+struct EventsMissed {
+  NodeId origin;
+  uint32_t epoch;
+  uint64_t first;
+  uint64_t last;            ///< >= first
+  std::string origin_name;  ///< or its id when unknown
+};
+
+/// Answers to Node::confirm_event: a live member has the event.
+struct EventConfirmed {
+  MessageId confirm;  ///< as returned by Node::confirm_event
+  MessageId event;
+  std::string member;
+};
+/// The end of Node::confirm_event: all live members have the event, or time is up.
+struct ConfirmEnded {
+  MessageId confirm;
+  MessageId event;
+  bool timed_out;
+  std::vector<std::string> missing;  ///< names of live members that are not known to have it
 };
 
 /// A query that this member is asked to answer: with Node::answer_query, exactly once, before
@@ -120,12 +157,13 @@ struct LeaveDone {};
 // --- what to keep across a restart ---
 
 /// Progress in one origin's events; replaces what was kept for (origin, epoch). Saved together
-/// with the UserEventArrived that comes just before it, if one does.
+/// with the UserEventArrived that comes just before it, if one does. What waits for events before
+/// it is not progress: after a restart it is fetched again.
 struct SaveProgress {
   NodeId origin;
   uint32_t epoch;
-  uint64_t contiguous;           ///< everything up to here was delivered or skipped
-  std::vector<uint64_t> beyond;  ///< delivered ones after a gap, ascending
+  uint64_t contiguous;           ///< everything up to here was delivered, missed or skipped
+  std::vector<uint64_t> beyond;  ///< empty: what comes after a gap is not delivered
 };
 /// The retention window has moved: forget the kept record of this event (not the progress).
 struct ForgetEvent {
@@ -146,8 +184,9 @@ struct Trace {
 };
 
 using Action = std::variant<SendDatagram, OpenStream, SendStream, CloseStream, MemberEvent,
-                            UserEventArrived, QueryArrived, QueryAnswered, QueryEnded, JoinTried,
-                            LeaveDone, SaveProgress, ForgetEvent, ForgetProgress, Trace>;
+                            UserEventArrived, EventsMissed, EventConfirmed, ConfirmEnded,
+                            QueryArrived, QueryAnswered, QueryEnded, JoinTried, LeaveDone,
+                            SaveProgress, ForgetEvent, ForgetProgress, Trace>;
 using Actions = std::vector<Action>;
 
 }  // namespace starling::membership

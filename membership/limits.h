@@ -11,10 +11,12 @@ namespace starling::membership {
 /// Largest plain packet, bytes. With sealing (at most 64) and IP/UDP headers it fits the smallest
 /// IPv6 MTU of 1280.
 inline constexpr size_t kMaxPacket = 1152;
-/// Largest stream message, bytes: a 1 MiB answer and its envelope.
+/// Largest stream message, bytes: a 1 MiB answer or event and its envelope.
 inline constexpr size_t kMaxStreamMessage = (1U << 20) + 4096;
 /// Name and payload of an event or query that still fits a packet with all its envelopes.
 inline constexpr size_t kMaxInlinePayload = 1024;
+/// Name and payload of a user event. What does not fit a packet is pulled over streams.
+inline constexpr size_t kMaxEventSize = 1U << 20;
 /// Encoded tags of one member (Serf's limit is the same).
 inline constexpr size_t kMaxTags = 512;
 /// Bytes of the name of a member (as memberlist's validation), event or query.
@@ -23,8 +25,11 @@ inline constexpr size_t kMaxName = 128;
 inline constexpr size_t kMaxMembers = 100'000;
 /// (origin, epoch) pairs whose event progress is kept.
 inline constexpr size_t kMaxProgress = 16'384;
-/// Delivered events after a gap, per (origin, epoch).
-inline constexpr size_t kMaxBeyond = 1024;
+/// Events that wait for those before them: per (origin, epoch), and their bytes altogether.
+inline constexpr size_t kMaxBeyond = 2048;
+inline constexpr size_t kMaxBeyondBytes = 16U << 20;
+/// Large events whose payloads this node is fetching or has still to fetch.
+inline constexpr size_t kMaxFetches = 1024;
 /// Queries remembered so that none is answered twice; and own queries waiting for answers.
 inline constexpr size_t kMaxSeenQueries = 4096;
 inline constexpr size_t kMaxOwnQueries = 256;

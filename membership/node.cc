@@ -84,6 +84,7 @@ void Node::stream_opened(TimePoint now, StreamId stream) {
     if (use == StreamUse::kProbe) p.prober.stream_opened(stream);
     if (use == StreamUse::kSync) p.sync.stream_opened(stream);
     if (use == StreamUse::kMessage) p.messenger.stream_opened(stream);
+    if (use == StreamUse::kPayload) p.payloads.stream_opened(stream);
   }
   p.finish_turn();
 }
@@ -131,6 +132,7 @@ void Node::advance(TimePoint now) {
   p.events.advance();
   p.queries.advance();
   p.messenger.advance();
+  p.payloads.advance();
   p.sync.advance();
   while (const auto idle = p.streams.pop_idle()) {
     p.stream_closed(*idle, StreamEnd::kUnreachable);
@@ -155,9 +157,9 @@ uint64_t Node::join(TimePoint now, const std::vector<Address>& addresses, bool r
   Parts& p = *parts_;
   p.enter(now);
   const uint64_t id = p.next_join++;
-  for (const Address& address : addresses) {
-    p.sync.join(address, id, !replay && !p.restored);
-  }
+  // Only who has never met anybody can be spared the past: others have missed it.
+  const bool first = !p.restored && !p.events.ever_joined();
+  for (const Address& address : addresses) p.sync.join(address, id, first && !replay);
   p.finish_turn();
   return id;
 }
@@ -192,38 +194,13 @@ Result<void> Node::set_tags(TimePoint now, std::map<std::string, std::string> ta
   return {};
 }
 
-Result<MessageId> Node::send_event(TimePoint now, std::string_view name, std::string_view payload,
-                                   bool coalesce) {
-  Parts& p = *parts_;
-  p.enter(now);
-  if (!valid_name(name)) {
-    return fail(ErrorKind::kInvalid,
-                "a user event's name must have 1 to 128 bytes of UTF-8 and no control characters");
-  }
-  const size_t limit = p.context.options.user_event_size_limit;
-  if (name.size() + payload.size() > limit) {
-    return fail(ErrorKind::kTooLarge, "user event exceeds configured limit of " +
-                                          std::to_string(limit) + " bytes before encoding");
-  }
-  MessageId id;
-  const proto::Record record =
-      p.events.create(std::string(name), std::string(payload), coalesce, id);
-  proto::RecordId announced;
-  announced.set_kind(record.kind());
-  announced.set_key(record.key());
-  p.announcements.arrived(announced);
-  p.tree.publish(record, p.context.identity.id);
-  p.finish_turn();
-  return id;
-}
-
 Result<QueryHandle> Node::send_query(TimePoint now, const QueryOptions& query) {
   Parts& p = *parts_;
   p.enter(now);
   auto started = p.queries.start(query);
   if (!started) return tl::unexpected(started.error());
   NodeId origin = p.context.identity.id;
-  p.apply(started->record, Heard::kPushed, origin);
+  p.apply(started->record, Heard::kPushed, origin, origin);
   p.tree.publish(started->record, origin);
   p.finish_turn();
   return started->handle;
@@ -317,9 +294,6 @@ uint64_t Node::member_fingerprint() const {
 uint64_t Node::event_fingerprint() const {
   return parts_->events.fingerprint();
 }
-size_t Node::events_held() const {
-  return parts_->events.held();
-}
 Sizes Node::sizes() const {
   const Parts& p = *parts_;
   Sizes sizes;
@@ -335,6 +309,10 @@ Sizes Node::sizes() const {
   sizes.gathered = p.tree.gathered();
   sizes.streams = p.streams.size();
   sizes.events = p.events.held();
+  sizes.event_bytes = p.events.held_bytes();
+  sizes.beyond = p.events.waiting();
+  sizes.beyond_bytes = p.events.waiting_bytes();
+  sizes.fetches = p.payloads.size();
   return sizes;
 }
 

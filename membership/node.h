@@ -55,6 +55,7 @@ struct Restored {
   struct KeptEvent {
     MessageId id;
     std::string record;  ///< UserEventArrived::record
+    Duration age{};      ///< since it was sent: UserEventArrived::age and what has passed since
   };
   /// Members to find the cluster through again. They are tried, not believed.
   std::vector<KnownMember> members;
@@ -99,8 +100,13 @@ struct Statistics {
   uint64_t syncs = 0;
   uint64_t events_accepted = 0;
   uint64_t events_missed = 0;         ///< known to have existed, no longer held by anybody asked
+  uint64_t payloads_fetched = 0;      ///< of large events, over streams
+  uint64_t payloads_served = 0;
+  uint64_t payloads_passed = 0;       ///< asked for here and left to others that have them
+  uint64_t dropped_fetches = 0;       ///< over kMaxFetches: left to anti-entropy
+  uint64_t dropped_beyond = 0;        ///< over kMaxBeyond or kMaxBeyondBytes: fetched again later
   uint64_t dropped_members = 0;       ///< over kMaxMembers
-  uint64_t dropped_progress = 0;      ///< over kMaxProgress or kMaxBeyond
+  uint64_t dropped_progress = 0;      ///< over kMaxProgress
   uint64_t dropped_queries = 0;       ///< forgotten early, over kMaxSeenQueries
   uint64_t dropped_hops = 0;          ///< over kMaxPendingHops: sent once, not repeated
   uint64_t dropped_push_retries = 0;  ///< not repeated, since repeating did not help lately
@@ -125,6 +131,24 @@ struct QueryHandle {
   MessageId id;
   size_t addressed;  ///< live members that match, this one included
   Duration timeout;
+};
+
+/// An event that this node holds for others.
+struct HeldEvent {
+  MessageId id;
+  std::string origin;  ///< name of the member that sent it, or its id when unknown
+  LamportTime ltime = 0;
+  std::string name;
+  size_t size = 0;  ///< of the payload, bytes
+  bool coalesce = false;
+  Duration age{};  ///< since it was sent
+  EventTiming timing = EventTiming::kLive;
+  size_t reach = 0;  ///< live members known to have it, this one included
+};
+
+struct ConfirmHandle {
+  MessageId id;
+  size_t members;  ///< live members, this one included
 };
 
 /// One answer to a query that reached this node.
@@ -155,6 +179,10 @@ struct Sizes {
   size_t gathered = 0;       ///< <= kMaxBatched
   size_t streams = 0;        ///< <= kMaxStreams
   size_t events = 0;         ///< <= Options::event_retention_count
+  size_t event_bytes = 0;    ///< <= Options::event_retention_bytes, if there is more than one
+  size_t beyond = 0;         ///< events that wait for those before them
+  size_t beyond_bytes = 0;   ///< <= kMaxBeyondBytes
+  size_t fetches = 0;        ///< payloads to be fetched; <= kMaxFetches
 };
 
 class DescriptionPool;
@@ -192,7 +220,8 @@ class Node {
 
   // --- commands ---
   /// Contacts each address and exchanges state with it; a JoinTried follows for each. With
-  /// `replay`, events from before the join are delivered too.
+  /// `replay`, events from before a first join are delivered too (EventTiming::kBeforeJoin);
+  /// without, they are skipped. Who has been a member always gets what it missed.
   uint64_t join(TimePoint now, const std::vector<Address>& addresses, bool replay);
   /// Tells the others; LeaveDone follows within Options::leave_timeout. Idempotent.
   void leave(TimePoint now);
@@ -201,9 +230,16 @@ class Node {
   /// Replaces the tags and tells the others. kTooLarge over kMaxTags.
   Result<void> set_tags(TimePoint now, std::map<std::string, std::string> tags);
   /// Accepts an event: it has been delivered locally (UserEventArrived) and is on its way.
-  /// kTooLarge, kInvalid (empty or too long name).
+  /// kTooLarge (Options::user_event_size_limit), kInvalid (empty or too long name), kBusy (more are
+  /// waiting to be sent than may: try again).
   Result<MessageId> send_event(TimePoint now, std::string_view name, std::string_view payload,
                                bool coalesce);
+  /// Asks all live members whether they have this event. EventConfirmed follows for each that has,
+  /// as soon as it does, this one included, and ConfirmEnded at the end. kNotFound when this node
+  /// does not have it, kInvalid (timeout), kBusy (kMaxOwnQueries running).
+  Result<ConfirmHandle> confirm_event(TimePoint now, const MessageId& event, Duration timeout);
+  /// Ends it early; no ConfirmEnded follows.
+  void cancel_confirm(TimePoint now, const MessageId& confirm);
   /// QueryAnswered and, at the end, QueryEnded follow. kTooLarge, kInvalid (name, expression),
   /// kBusy (kMaxOwnQueries running).
   Result<QueryHandle> send_query(TimePoint now, const QueryOptions& query);
@@ -239,8 +275,12 @@ class Node {
   /// Equal at two nodes that agree on every member and every event.
   [[nodiscard]] uint64_t member_fingerprint() const;
   [[nodiscard]] uint64_t event_fingerprint() const;
-  /// Events held for others, and their bytes.
+  /// Events held for others.
   [[nodiscard]] size_t events_held() const;
+  /// The last `limit` of them, latest first. O(limit * members).
+  [[nodiscard]] std::vector<HeldEvent> held_events(size_t limit) const;
+  /// The payload of one; none when it is not held.
+  [[nodiscard]] std::optional<std::string> event_payload(const MessageId& id) const;
   [[nodiscard]] bool leaving() const;
   [[nodiscard]] Sizes sizes() const;
   /// Indices and fingerprints are as their entries say. O(n log n); for tests.

@@ -40,10 +40,13 @@ void Node::Parts::enter(TimePoint now) {
   health.worsen();
   prober.forgive(late);
   members.forgive(late);
+  events.present_since(now);
+  events.hold_gaps();
+  sync.hurry();
 }
 
 void Node::Parts::finish_turn() {
-  note_gone_members();
+  look_through_actions();
   check_leave();
   const uint64_t member_print = table.fingerprint() ^ members.own_fingerprint();
   outbox.flush(member_print, events.fingerprint(),
@@ -53,14 +56,22 @@ void Node::Parts::finish_turn() {
                });
 }
 
-void Node::Parts::note_gone_members() {
-  // Queries stop waiting for members that failed or left in this turn.
+/// What happened in this turn may concern other parts. The list may grow on the way.
+void Node::Parts::look_through_actions() {
   for (; actions_seen < context.actions.size(); ++actions_seen) {
-    const auto* event = std::get_if<MemberEvent>(&context.actions[actions_seen]);
-    if (event == nullptr) continue;
-    if (event->change == MemberChange::kFailed || event->change == MemberChange::kLeave) {
-      const NodeId id = event->member.id;  // the list may grow below
-      queries.member_gone(id);
+    Action& action = context.actions[actions_seen];
+    translate_confirm(action);
+    if (const auto* arrived = std::get_if<UserEventArrived>(&action)) {
+      const MessageId id = arrived->id;
+      event_delivered(id);
+    } else if (const auto* event = std::get_if<MemberEvent>(&action)) {
+      const NodeId id = event->member.id;
+      const bool gone =
+          event->change == MemberChange::kFailed || event->change == MemberChange::kLeave;
+      if (event->change == MemberChange::kJoin && id != context.identity.id) {
+        events.joined(restored);
+      }
+      if (gone) queries.member_gone(id);  // they stop waiting for it
     }
   }
 }
@@ -74,7 +85,7 @@ TimePoint Node::Parts::earliest_deadline() const {
   return std::min({prober.next_deadline(), members.next_deadline(), tree.next_deadline(),
                    announcements.next_deadline(), events.next_deadline(), queries.next_deadline(),
                    messenger.next_deadline(), sync.next_deadline(), streams.next_deadline(),
-                   rejoin_at, leave_by});
+                   payloads.next_deadline(), rejoin_at, leave_by});
 }
 
 void Node::Parts::rejoin() {
@@ -112,6 +123,7 @@ void Node::Parts::check_leave() {
 // --- datagrams ---------------------------------------------------------------------------------
 
 void Node::Parts::receive(const Address& from, const NodeId& sender, const proto::Packet& packet) {
+  note_contact(sender);
   if (members.heard_from(sender)) {
     if (auto record = members.encode(sender)) outbox.record(from, std::move(*record));
   }
@@ -119,20 +131,15 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
   receive_probe(from, sender, packet);
   for (const proto::Record& record : packet.records()) {
     NodeId origin;
-    const Verdict verdict = apply(record, Heard::kRode, origin);
+    const Verdict verdict = apply(record, Heard::kRode, sender, origin);
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
-    if (verdict == Verdict::kFresh && record.kind() == proto::RECORD_QUERY) {
-      proto::RecordId id;
-      id.set_kind(record.kind());
-      id.set_key(record.key());
-      announcements.arrived(id);
-    }
   }
   for (const proto::Push& push : packet.pushes()) receive_push(from, sender, push);
   for (const uint32_t hop : packet.push_acks()) tree.acknowledged(hop);
   for (const proto::RecordId& id : packet.announcements()) {
     if (!has(id)) announcements.heard(from, id);
   }
+  for (const proto::EventProgress& told : packet.progress()) heard_progress(from, sender, told);
   for (const proto::RecordId& id : packet.pulls()) {
     if (auto record = find(id)) outbox.record(from, std::move(*record));
   }
@@ -162,7 +169,7 @@ void Node::Parts::receive_push(const Address& from, const NodeId& sender, const 
   NodeId origin = sender;
   Verdict freshest = Verdict::kInvalid;
   for (const proto::Record& record : push.records()) {
-    const Verdict verdict = apply(record, Heard::kPushed, origin);
+    const Verdict verdict = apply(record, Heard::kPushed, sender, origin);
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
     freshest = std::min(freshest, verdict);  // in the order of Verdict
   }
@@ -170,13 +177,14 @@ void Node::Parts::receive_push(const Address& from, const NodeId& sender, const 
 }
 
 /// Hands a record to the part that owns its kind. `origin` becomes who has it for certain.
-Verdict Node::Parts::apply(const proto::Record& record, Heard how, NodeId& origin) {
+Verdict Node::Parts::apply(const proto::Record& record, Heard how, const NodeId& sender,
+                           NodeId& origin) {
   Verdict verdict = Verdict::kInvalid;
   switch (record.kind()) {
     case proto::RECORD_MEMBER:
       return members.apply(record, how);
     case proto::RECORD_USER_EVENT:
-      verdict = events.apply(record);
+      verdict = events.apply(record, sender);
       break;
     case proto::RECORD_QUERY:
       verdict = queries.apply(record);
@@ -185,12 +193,15 @@ Verdict Node::Parts::apply(const proto::Record& record, Heard how, NodeId& origi
       return Verdict::kInvalid;
   }
   if (verdict == Verdict::kInvalid) return verdict;
-  if (const auto id = read_message_key(record.key())) origin = id->origin;
-  if (verdict == Verdict::kFresh) {
-    proto::RecordId id;
-    id.set_kind(record.kind());
-    id.set_key(record.key());
-    announcements.arrived(id);
+  const auto id = read_message_key(record.key());
+  if (id) origin = id->origin;
+  if (verdict == Verdict::kFresh && record.kind() == proto::RECORD_USER_EVENT) {
+    announcements.arrived(*id);
+  } else if (verdict == Verdict::kFresh) {
+    proto::RecordId announced;
+    announced.set_kind(record.kind());
+    announced.set_key(record.key());
+    announcements.arrived(announced);
   }
   return verdict;
 }
@@ -221,6 +232,7 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
     if (message.has_ping()) stream->use = StreamUse::kProbe;
     if (message.has_sync_request()) stream->use = StreamUse::kSync;
     if (message.has_direct()) stream->use = StreamUse::kMessage;
+    if (message.has_payload_request()) stream->use = StreamUse::kPayload;
   }
   members.heard_from(NodeId::from_wire(message.sender()).value_or(NodeId()));
   switch (stream->use) {
@@ -240,6 +252,17 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
     case StreamUse::kMessage:
       if (message.has_direct()) messenger.receive(id, message.direct());
       if (message.has_direct_ack()) messenger.stream_acknowledged(id, message.direct_ack());
+      return;
+    case StreamUse::kPayload:
+      if (message.has_payload_request()) {
+        payloads.receive(id, NodeId::from_wire(message.sender()).value_or(NodeId()),
+                         message.payload_request());
+      } else if (message.has_payload_reply()) {
+        payloads.receive(id, message.payload_reply());
+      } else {
+        stream_closed(id, StreamEnd::kClosed);  // it is busy
+        context.emit(CloseStream{id});
+      }
       return;
     case StreamUse::kUndecided:
       ++context.statistics.malformed_streams;
@@ -261,6 +284,9 @@ void Node::Parts::stream_closed(StreamId id, StreamEnd end) {
       return;
     case StreamUse::kMessage:
       messenger.stream_closed(id);
+      return;
+    case StreamUse::kPayload:
+      payloads.stream_closed(id);
       return;
     case StreamUse::kUndecided:
       return;

@@ -4,6 +4,7 @@
 // routes what arrives to the part that owns it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "membership/gossip/event_log.h"
 #include "membership/gossip/messenger.h"
 #include "membership/gossip/outbox.h"
+#include "membership/gossip/payloads.h"
 #include "membership/gossip/piggyback.h"
 #include "membership/gossip/queries.h"
 #include "membership/gossip/sync.h"
@@ -37,15 +39,18 @@ struct Node::Parts {
         health(options.local_health_max),
         outbox(context),
         tree(context, table, outbox),
-        announcements(context, table, outbox),
+        events(context),
+        announcements(context, table, outbox, events.lines()),
         members(context, table, tree, piggyback, health),
         streams(context),
         routes(context, table),
         prober(context, table, members, outbox, streams, health, routes),
-        events(context),
+        payloads(context, table, events, streams),
         messenger(context, table, outbox, streams),
         queries(context, table, members, messenger),
-        sync(Sync::Parts{context, table, members, tree, announcements, events, outbox, streams}) {
+        sync(Sync::Parts{context, table, members, tree, announcements, events, payloads, outbox,
+                         streams}) {
+    connect_events();
     members.probe_soon = [this](const NodeId& id) { prober.probe_soon(id); };
     members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
@@ -59,18 +64,24 @@ struct Node::Parts {
   LocalHealth health;
   Outbox outbox;
   BroadcastTree tree;
+  EventLog events;
   Announcements announcements;
   Members members;
   Streams streams;
   Routes routes;
   Prober prober;
-  EventLog events;
+  Payloads payloads;
   Messenger messenger;
   Queries queries;
   Sync sync;
 
   uint64_t next_join = 1;
   bool restored = false;
+  TimePoint heard_at = TimePoint::min();    // anybody
+  std::map<MessageId, MessageId> confirms;  // own queries for the reach of an event
+  // Others' of events that are not here yet.
+  std::map<MessageId, std::vector<MessageId>> asked_reach;
+  size_t asked_reach_count = 0;
   bool stalled_checked = false;
   std::vector<Restored::KnownMember> to_rejoin;
   TimePoint rejoin_at = kNever;
@@ -81,11 +92,17 @@ struct Node::Parts {
 
   void enter(TimePoint now);
   void finish_turn();
-  void note_gone_members();
+  void look_through_actions();
+  void connect_events();
+  void translate_confirm(Action& action);
+  bool hold_confirm(const MessageId& query, const proto::Query& question);
+  void event_delivered(const MessageId& id);
+  void note_contact(const NodeId& sender);
+  void heard_progress(const Address& from, const NodeId& sender, const proto::EventProgress& told);
   void receive(const Address& from, const NodeId& sender, const proto::Packet& packet);
   void receive_probe(const Address& from, const NodeId& sender, const proto::Packet& packet);
   void receive_push(const Address& from, const NodeId& sender, const proto::Push& push);
-  Verdict apply(const proto::Record& record, Heard how, NodeId& origin);
+  Verdict apply(const proto::Record& record, Heard how, const NodeId& sender, NodeId& origin);
   [[nodiscard]] bool has(const proto::RecordId& id) const;
   [[nodiscard]] std::optional<proto::Record> find(const proto::RecordId& id) const;
   void receive_stream(StreamId id, const proto::StreamMessage& message);

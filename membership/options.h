@@ -103,10 +103,11 @@ struct Options {
   // --- events and queries ---
   /// Events are kept for members that missed them until one of these limits is reached.
   Duration event_retention = 1h;
-  size_t event_retention_count = 4096;
-  size_t event_retention_bytes = 16U << 20;
-  /// Name and payload of a user event together, in bytes. At most kMaxInlinePayload.
-  size_t user_event_size_limit = 512;
+  size_t event_retention_count = 16'384;
+  size_t event_retention_bytes = 32U << 20;
+  /// Name and payload of an own user event together, in bytes. At most kMaxEventSize; others'
+  /// events are taken up to that size.
+  size_t user_event_size_limit = 1U << 20;
   size_t query_size_limit = 1024;
   size_t query_response_size_limit = 1U << 20;
   /// Default deadline of a query: query_timeout_base * ceil(log10(n + 1)), as Serf computes it.

@@ -40,6 +40,7 @@ enum class PlantedBug : uint8_t {
   kPiggybackWithoutBudget,  ///< records are added whether they fit or not
   kTreeForgetsRange,        ///< the first part of a range gets no child
   kLeaveTimerArmed,         ///< a timer that has fired is left in the past
+  kSkipGaps,                ///< what is missing before an event is not waited for
   kForgetDedupe,            ///< an event that is had is delivered again
   kForgetToSaveProgress,    ///< after a restart, events are news again
   kKeepForEver,             ///< events are kept beyond their limits

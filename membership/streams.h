@@ -19,6 +19,7 @@ enum class StreamUse : uint8_t {
   kProbe,
   kSync,
   kMessage,
+  kPayload,
 };
 
 class Streams {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "membership/planted_bug.h"
+#include "membership/wire.h"
 
 namespace starling::membership {
 
@@ -13,6 +14,15 @@ constexpr size_t kMaxQueued = 8192;  // beyond it ids are left to anti-entropy
 constexpr size_t kMaxPulls = 8192;
 constexpr size_t kMaxHolders = 4;  // per record
 constexpr unsigned kMaxTries = 6;
+// Of a line with a gap, this many of those after it.
+constexpr size_t kBeyondTold = 16;
+
+proto::RecordId record_id(const MessageId& event) {
+  proto::RecordId id;
+  id.set_kind(proto::RECORD_USER_EVENT);
+  id.set_key(message_key(event));
+  return id;
+}
 
 }  // namespace
 
@@ -22,7 +32,24 @@ void Announcements::arrived(const proto::RecordId& id) {
   due_.erase(key);
   if (context_.options.announce_fanout == 0 || queue_.size() >= kMaxQueued) return;
   queue_.push_back(id);
+  send_soon();
+}
+
+void Announcements::arrived(const MessageId& event) {
+  const Key key{proto::RECORD_USER_EVENT, message_key(event)};
+  pulls_.erase(key);
+  due_.erase(key);
+  if (context_.options.announce_fanout == 0) return;
+  grown_.insert(EventLine::of(event));
+  send_soon();
+}
+
+void Announcements::send_soon() {
   if (send_at_ == kNever) send_at_ = context_.now + context_.options.announce_delay;
+}
+
+void Announcements::heard(const Address& from, const MessageId& event) {
+  heard(from, record_id(event));
 }
 
 void Announcements::heard(const Address& from, const proto::RecordId& id) {
@@ -72,8 +99,16 @@ void Announcements::advance() {
   for (const Entry* entry :
        table_.random_up(context_.options.announce_fanout, context_.random, anyone)) {
     for (const proto::RecordId& id : queue_) outbox_.announce(entry->address(), id);
+    for (const EventLine& line : grown_) {
+      EventLines::Wire told;
+      lines_.write(line, kBeyondTold, told);
+      for (const proto::EventProgress& progress : told) {
+        outbox_.progress(entry->address(), progress);
+      }
+    }
   }
   queue_.clear();
+  grown_.clear();
 }
 
 }  // namespace starling::membership

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "membership/gossip/event_log.h"
 
+#include <sodium.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "membership/limits.h"
 #include "membership/planted_bug.h"
@@ -14,28 +17,68 @@ namespace {
 // Progress is kept this many retention times after its last change, so that no event that anybody
 // still holds is taken for a new one.
 constexpr int kProgressRetention = 4;
-// An event is given up when three peers have had and dropped it, or sixteen never had it.
-constexpr unsigned kMissedWeight = 48;
-constexpr unsigned kDroppedWeight = 16;
-constexpr unsigned kNeverHadWeight = 3;
+// An event is given up when three peers have had and dropped it.
+constexpr size_t kMissedPeers = 3;
+constexpr size_t kMaxLost = 16'384;  // per line; the rest when these are settled
 constexpr Duration kSweepInterval = std::chrono::seconds(30);
+// A gap that nobody fills is looked at this often: by then anti-entropy has asked everybody who can
+// be reached.
+constexpr Duration kGapPatience = std::chrono::seconds(30);
+// What is older than this when it arrives was missed, whatever the reason.
+constexpr Duration kLate = std::chrono::seconds(10);
+// Within this time of its first join a node is given the past.
+constexpr Duration kJoining = std::chrono::seconds(10);
+constexpr uint64_t kOldest_ms = 1000ULL * 3600 * 24 * 365;
+
+/// Whether what came over the network is a user event that may be taken.
+bool valid(const proto::UserEvent& event) {
+  if (!valid_name(event.name())) return false;
+  const size_t inline_size = event.name().size() + event.payload().size();
+  if (event.size() == 0) return inline_size <= kMaxInlinePayload && event.digest().empty();
+  return event.payload().empty() && event.digest().size() == kDigestSize &&
+         event.size() <= kMaxEventSize - event.name().size();
+}
 
 }  // namespace
 
+TimePoint sent_at(const proto::Record& record, TimePoint now) {
+  return now - std::chrono::milliseconds(std::min<uint64_t>(record.age_ms(), kOldest_ms));
+}
+
+std::string digest_of(std::string_view payload) {
+  std::string digest(kDigestSize, '\0');
+  crypto_generichash(reinterpret_cast<unsigned char*>(digest.data()), digest.size(),
+                     reinterpret_cast<const unsigned char*>(payload.data()), payload.size(),
+                     nullptr, 0);
+  return digest;
+}
+
 void EventLog::restore(const Restored& restored) {
+  present_since_ = context_.now;
   for (const SaveProgress& saved : restored.progress) {
-    if (progress_.size() >= kMaxProgress) break;
-    const Line line{saved.origin, saved.epoch};
-    Progress progress;
-    progress.contiguous = saved.contiguous;
-    progress.beyond.insert(saved.beyond.begin(), saved.beyond.end());
-    progress.touched = context_.now;
-    close_gap(progress);
-    fingerprint_ ^= fingerprint_of(line, progress);
-    progress_[line] = std::move(progress);
+    const EventLine line{saved.origin, saved.epoch};
+    if (lines_.obtain(line, context_.now) == nullptr) break;
+    lines_.change(line,
+                  [&](EventLines::Progress& progress) { progress.contiguous = saved.contiguous; });
   }
-  for (const Restored::KeptEvent& event : restored.events) keep(event.id, event.record);
-  if (!progress_.empty()) next_sweep_ = context_.now + kSweepInterval;
+  for (const Restored::KeptEvent& event : restored.events) {
+    proto::UserEvent body;
+    if (!body.ParseFromString(event.record)) continue;
+    Kept kept{event.record, {}, context_.now - event.age, context_.now};
+    if (body.size() != 0) {
+      kept.payload = body.payload();
+      body.clear_payload();
+      kept.head = body.SerializeAsString();
+    }
+    kept.timing = EventTiming::kMissed;
+    kept.waiting = false;
+    const size_t bytes = kept.bytes();
+    if (!kept_.try_emplace(event.id, std::move(kept)).second) continue;
+    kept_bytes_ += bytes;
+    order_.push_back(event.id);
+  }
+  enforce_limits();
+  if (lines_.size() > 0) next_sweep_ = context_.now + kSweepInterval;
 }
 
 proto::Record EventLog::create(const std::string& name, const std::string& payload, bool coalesce,
@@ -45,199 +88,294 @@ proto::Record EventLog::create(const std::string& name, const std::string& paylo
   event.set_ltime(context_.event_clock.tick());
   if (planted(PlantedBug::kTickAfterSending)) event.set_ltime(event.ltime() - 1);
   event.set_name(name);
-  event.set_payload(payload);
   event.set_coalesce(coalesce);
-  proto::Record record;
-  record.set_kind(proto::RECORD_USER_EVENT);
-  record.set_key(message_key(id));
-  record.set_payload(event.SerializeAsString());
-  const Verdict verdict = apply(record);
+  const bool large = name.size() + payload.size() > kMaxInlinePayload;
+  if (large) {
+    event.set_size(payload.size());
+    event.set_digest(digest_of(payload));
+  } else {
+    event.set_payload(payload);
+  }
+  Kept kept{event.SerializeAsString(), large ? payload : std::string(), context_.now, context_.now};
+  const Verdict verdict = take(id, id.origin, std::move(kept));
   STARLING_ASSERT(verdict == Verdict::kFresh);
+  const auto record = find(id);
+  STARLING_ASSERT(record);
   if (planted(PlantedBug::kReportIdBeforeCounting)) --id.sequence;
   if (planted(PlantedBug::kReportIdWithoutEpoch)) id.epoch = 0;
-  return record;
+  return *record;
 }
 
-Verdict EventLog::apply(const proto::Record& record) {
+Verdict EventLog::apply(const proto::Record& record, const NodeId& from) {
   const auto id = read_message_key(record.key());
   proto::UserEvent event;
-  if (!id || !event.ParseFromString(record.payload()) || !valid_name(event.name()) ||
-      event.name().size() + event.payload().size() > kMaxInlinePayload) {
-    return Verdict::kInvalid;
+  if (!id || !event.ParseFromString(record.payload()) || !valid(event)) return Verdict::kInvalid;
+  if (has(*id)) {
+    const auto kept = kept_.find(*id);
+    if (planted(PlantedBug::kForgetDedupe) && kept != kept_.end()) emit(*id, kept->second);
+    return Verdict::kKnown;
   }
-  if (has(*id) && !planted(PlantedBug::kForgetDedupe)) return Verdict::kKnown;
   // Only this process issues events of its own epoch: any other claim is false.
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && id->sequence > own_sequence_) return Verdict::kInvalid;
-  if (!advance_progress(*id)) return Verdict::kStale;
   if (planted(PlantedBug::kAdoptHeardClock)) context_.event_clock = LamportClock();
   if (!planted(PlantedBug::kDeafClock)) context_.event_clock.witness(event.ltime());
-  ++context_.statistics.events_accepted;
-  if (planted(PlantedBug::kSwapStrings)) event.mutable_name()->swap(*event.mutable_payload());
-  context_.emit(UserEventArrived{*id, event.ltime(), event.name(), event.payload(),
-                                 event.coalesce(), true, record.payload()});
-  save({id->origin, id->epoch}, progress_.at({id->origin, id->epoch}));
-  keep(*id, record.payload());
+  if (event.size() != 0) return fetch ? fetch(*id, record, from) : Verdict::kKnown;
+  return take(*id, from, Kept{record.payload(), {}, sent_at(record, context_.now), context_.now});
+}
+
+void EventLog::take_payload(const MessageId& id, const std::string& head, std::string payload,
+                            TimePoint sent) {
+  if (!has(id)) take(id, id.origin, Kept{head, std::move(payload), sent, context_.now});
+}
+
+// --- in order ----------------------------------------------------------------------------------
+
+Verdict EventLog::take(const MessageId& id, const NodeId& from, Kept event) {
+  const EventLine line = EventLine::of(id);
+  const EventLines::Progress* progress = lines_.obtain(line, context_.now);
+  if (progress == nullptr) {
+    ++context_.statistics.dropped_progress;
+    return Verdict::kKnown;  // others may have room for it
+  }
+  if (next_sweep_ == kNever) next_sweep_ = context_.now + kSweepInterval;
+  const bool held_back = skipping_ && id.origin != context_.identity.id;
+  const bool next = id.sequence == progress->contiguous + 1 && !held_back;
+  if (!next &&
+      (progress->beyond.size() >= kMaxBeyond || waiting_bytes_ + event.bytes() > kMaxBeyondBytes)) {
+    ++context_.statistics.dropped_beyond;
+    return Verdict::kKnown;
+  }
+  const size_t bytes = event.bytes();
+  if (kept_.try_emplace(id, std::move(event)).second) waiting_bytes_ += bytes;
+  lines_.change(line, [&](EventLines::Progress& p) {
+    if (planted(PlantedBug::kSkipGaps)) p.contiguous = std::max(p.contiguous, id.sequence - 1);
+    p.beyond.insert(id.sequence);
+    p.lost.erase(id.sequence);
+    p.touched = context_.now;
+  });
+  if (!held_back) drain(line);
+  if (!next && !held_back && gap) gap(id, from);
   return Verdict::kFresh;
 }
 
-// --- progress ----------------------------------------------------------------------------------
-
-bool EventLog::has(const MessageId& id) const {
-  const auto found = progress_.find({id.origin, id.epoch});
-  return found != progress_.end() && found->second.has(id.sequence);
-}
-
-bool EventLog::knows_origin(const NodeId& origin, uint32_t epoch) const {
-  return progress_.contains({origin, epoch});
-}
-
-EventLog::Progress* EventLog::progress_for(const Line& line) {
-  const auto found = progress_.find(line);
-  if (found != progress_.end()) return &found->second;
-  if (progress_.size() >= kMaxProgress) {
-    ++context_.statistics.dropped_progress;
-    return nullptr;
+void EventLog::drain(const EventLine& line) {
+  bool moved = false;
+  uint64_t missed_from = 0;
+  lines_.change(line, [&](EventLines::Progress& p) {
+    const auto report = [&] {
+      if (missed_from != 0) report_missed(line, std::exchange(missed_from, 0), p.contiguous);
+    };
+    for (;; moved = true) {
+      const uint64_t next = p.contiguous + 1;
+      const bool here = p.beyond.erase(next) > 0;
+      if (!here && p.lost.erase(next) == 0) break;
+      if (here) report();
+      p.contiguous = next;
+      if (!here && missed_from == 0) missed_from = next;
+      if (here) deliver(line.at(next));
+    }
+    report();
+    p.dropped.erase(p.dropped.begin(), p.dropped.upper_bound(p.contiguous));
+  });
+  if (moved) {
+    save(line);
+    gaps_.erase(line);
+    gap_since_.erase(line);
   }
-  if (next_sweep_ == kNever) next_sweep_ = context_.now + kSweepInterval;
-  Progress& progress = progress_[line];
-  fingerprint_ ^= fingerprint_of(line, progress);
-  return &progress;
+  watch_gap(line);
+  enforce_limits();
 }
 
-bool EventLog::advance_progress(const MessageId& id) {
-  const Line line{id.origin, id.epoch};
-  Progress* progress = progress_for(line);
-  if (progress == nullptr) return false;
-  if (id.sequence != progress->contiguous + 1 && progress->beyond.size() >= kMaxBeyond) {
-    // Too far ahead of what is missing: anti-entropy brings it when the gap is filled.
-    ++context_.statistics.dropped_progress;
-    return false;
-  }
-  fingerprint_ ^= fingerprint_of(line, *progress);
-  progress->beyond.insert(id.sequence);
-  close_gap(*progress);
-  progress->touched = context_.now;
-  fingerprint_ ^= fingerprint_of(line, *progress);
-  return true;
-}
-
-void EventLog::close_gap(Progress& progress) {
-  while (!progress.beyond.empty() && *progress.beyond.begin() <= progress.contiguous + 1) {
-    progress.contiguous = std::max(progress.contiguous, *progress.beyond.begin());
-    progress.beyond.erase(progress.beyond.begin());
-  }
-  while (!progress.not_held.empty() && progress.not_held.begin()->first <= progress.contiguous) {
-    progress.not_held.erase(progress.not_held.begin());
+void EventLog::watch_gap(const EventLine& line) {
+  if (lines_.find(line)->gap() && gap_since_.try_emplace(line, context_.now).second) {
+    gaps_.set(line, context_.now + kGapPatience);
   }
 }
 
-void EventLog::save(const Line& line, const Progress& progress) {
+void EventLog::deliver(const MessageId& id) {
+  Kept& event = kept_.at(id);
+  event.timing = timing_of(event.sent);
+  ++context_.statistics.events_accepted;
+  emit(id, event);
+  if (!std::exchange(event.waiting, false)) return;
+  waiting_bytes_ -= event.bytes();
+  kept_bytes_ += event.bytes();
+  order_.push_back(id);
+}
+
+void EventLog::emit(const MessageId& id, const Kept& event) {
+  proto::UserEvent body;
+  const bool parsed = body.ParseFromString(event.head);
+  STARLING_ASSERT(parsed);
+  std::string record = event.head;
+  if (body.size() != 0) {
+    body.set_payload(event.payload);
+    record = body.SerializeAsString();
+  }
+  if (planted(PlantedBug::kSwapStrings)) body.mutable_name()->swap(*body.mutable_payload());
+  context_.emit(UserEventArrived{id, body.ltime(), body.name(), body.payload(), body.coalesce(),
+                                 event.timing, std::move(record), context_.now - event.sent});
+}
+
+EventTiming EventLog::timing_of(TimePoint sent) const {
+  // Somebody's clock may jump: only what comes with the join can be from before it.
+  const bool joining = first_join_ != TimePoint::min() && context_.now - first_join_ < kJoining;
+  if (joining && sent < first_join_) return EventTiming::kBeforeJoin;
+  const bool late = sent < present_since_ || context_.now - sent > kLate;
+  return late ? EventTiming::kMissed : EventTiming::kLive;
+}
+
+void EventLog::save(const EventLine& line) {
   if (planted(PlantedBug::kForgetToSaveProgress)) return;
-  context_.emit(SaveProgress{line.first,
-                             line.second,
-                             progress.contiguous,
-                             {progress.beyond.begin(), progress.beyond.end()}});
+  const EventLines::Progress& progress = *lines_.find(line);
+  context_.emit(SaveProgress{line.origin, line.epoch, progress.contiguous, {}});
 }
 
-uint64_t EventLog::fingerprint_of(const Line& line, const Progress& progress) {
-  // A line without any event is as good as no line.
-  if (progress.contiguous == 0 && progress.beyond.empty()) return 0;
-  uint64_t hash = mix64(line.first.hash() ^ mix64(line.second)) ^ mix64(progress.contiguous);
-  for (const uint64_t sequence : progress.beyond) hash ^= mix64(sequence * 2 + 1);
-  return mix64(hash);
+// --- gaps --------------------------------------------------------------------------------------
+
+void EventLog::report_missed(const EventLine& line, uint64_t first, uint64_t last) {
+  context_.statistics.events_missed += last - first + 1;
+  context_.emit(EventsMissed{line.origin, line.epoch, first, last, name_of(line.origin)});
+  context_.trace(TraceLevel::kWarn, "missed user events " + std::to_string(first) + " to " +
+                                        std::to_string(last) + " of " + name_of(line.origin) +
+                                        ": nobody asked holds them any longer");
 }
 
-void EventLog::skip_to(const proto::EventProgress& theirs) {
-  const auto origin = NodeId::from_wire(theirs.origin());
-  if (!origin || *origin == context_.identity.id) return;
-  const Line line{*origin, theirs.epoch()};
-  Progress* progress = progress_for(line);
-  if (progress == nullptr) return;
-  fingerprint_ ^= fingerprint_of(line, *progress);
-  progress->contiguous = std::max(progress->contiguous, theirs.contiguous());
-  for (const uint64_t sequence : theirs.beyond()) {
-    if (progress->beyond.size() >= kMaxBeyond) break;
-    if (sequence > progress->contiguous) progress->beyond.insert(sequence);
+void EventLog::dropped(const MessageId& id, size_t others) {
+  const EventLine line = EventLine::of(id);
+  const EventLines::Progress* progress = lines_.obtain(line, context_.now);
+  if (progress == nullptr || progress->has(id.sequence) || progress->lost.contains(id.sequence) ||
+      progress->lost.size() + progress->dropped.size() >= kMaxLost) {
+    return;
   }
-  progress->skipped = progress->contiguous;
-  for (const uint64_t sequence : progress->beyond) {
-    progress->skipped = std::max(progress->skipped, sequence);
+  bool lost = false;
+  lines_.change(line, [&](EventLines::Progress& p) {
+    lost = ++p.dropped[id.sequence] >= std::clamp<size_t>(others, 1, kMissedPeers);
+    if (!lost) return;
+    p.dropped.erase(id.sequence);
+    p.lost.insert(id.sequence);
+    p.touched = context_.now;
+  });
+  if (lost && !skipping_) drain(line);
+}
+
+void EventLog::never_held(const MessageId& id) {
+  const EventLine line = EventLine::of(id);
+  if (has(id) || lines_.obtain(line, context_.now) == nullptr) return;
+  lines_.change(line, [&](EventLines::Progress& p) { p.known = std::max(p.known, id.sequence); });
+  watch_gap(line);
+}
+
+void EventLog::hold_gaps() {
+  for (const auto& [line, since] : gap_since_) gaps_.set(line, context_.now + kGapPatience);
+}
+
+void EventLog::gap_is_old(const EventLine& line) {
+  const auto since = gap_since_.find(line);
+  const EventLines::Progress* progress = lines_.find(line);
+  if (since == gap_since_.end() || progress == nullptr || !progress->gap() || skipping_) return;
+  const uint64_t first = progress->contiguous + 1;
+  const uint64_t last = progress->beyond.empty() ? progress->known : *progress->beyond.begin() - 1;
+  if (may_come && may_come(line.at(first), context_.now - since->second)) {
+    gaps_.set(line, context_.now + kGapPatience);
+    return;
   }
-  close_gap(*progress);
-  progress->touched = context_.now;
-  fingerprint_ ^= fingerprint_of(line, *progress);
-  save(line, *progress);
+  report_missed(line, first, last);
+  lines_.change(line, [&](EventLines::Progress& p) {
+    p.contiguous = last;
+    p.lost.erase(p.lost.begin(), p.lost.upper_bound(last));
+  });
+  drain(line);
+}
+
+bool EventLog::delivered(const MessageId& id) const {
+  const EventLines::Progress* progress = lines_.find(EventLine::of(id));
+  return progress != nullptr && id.sequence <= progress->contiguous;
 }
 
 bool EventLog::once_held(const MessageId& id) const {
-  const auto found = progress_.find({id.origin, id.epoch});
-  return found != progress_.end() && found->second.has(id.sequence) &&
-         id.sequence > found->second.skipped;
+  const EventLines::Progress* progress = lines_.find(EventLine::of(id));
+  return progress != nullptr && progress->has(id.sequence) && id.sequence > progress->skipped;
 }
 
-void EventLog::not_held(const MessageId& id, bool had) {
-  Progress* progress = progress_for({id.origin, id.epoch});
-  if (progress == nullptr || progress->has(id.sequence)) return;
-  if (progress->not_held.size() >= kMaxBeyond && !progress->not_held.contains(id.sequence)) return;
-  unsigned& weight = progress->not_held[id.sequence];
-  weight += had ? kDroppedWeight : kNeverHadWeight;
-  if (weight < kMissedWeight) return;
-  progress->not_held.erase(id.sequence);
-  ++context_.statistics.events_missed;
-  context_.trace(TraceLevel::kWarn,
-                 "missed user event " + id.to_string() + ": nobody asked holds it any longer");
-  if (advance_progress(id)) save({id.origin, id.epoch}, progress_.at({id.origin, id.epoch}));
+// --- the first join ----------------------------------------------------------------------------
+
+void EventLog::begin_skip() {
+  if (std::exchange(skipping_, true)) return;
+  skip_began_ = context_.now;
+}
+
+void EventLog::end_skip(const EventLines::Wire& present) {
+  if (!std::exchange(skipping_, false)) return;
+  for (const proto::EventProgress& theirs : present) {
+    const auto origin = NodeId::from_wire(theirs.origin());
+    if (!origin || *origin == context_.identity.id) continue;
+    const EventLine line{*origin, theirs.epoch()};
+    if (lines_.obtain(line, context_.now) == nullptr) {
+      ++context_.statistics.dropped_progress;
+      continue;
+    }
+    skip_to(line, theirs.contiguous());
+  }
+  std::vector<EventLine> lines;
+  for (const auto& [line, progress] : lines_.all()) lines.push_back(line);
+  for (const EventLine& line : lines) drain(line);
+  if (next_sweep_ == kNever) next_sweep_ = context_.now + kSweepInterval;
+}
+
+void EventLog::skip_to(const EventLine& line, uint64_t contiguous) {
+  lines_.change(line, [&](EventLines::Progress& p) {
+    if (contiguous <= p.contiguous) return;
+    p.contiguous = contiguous;
+    p.skipped = contiguous;
+    p.touched = context_.now;
+    // What came meanwhile is the present, unless somebody sent us the past.
+    while (!p.beyond.empty() && *p.beyond.begin() <= contiguous) {
+      const MessageId id = line.at(*p.beyond.begin());
+      p.beyond.erase(p.beyond.begin());
+      if (kept_.at(id).sent >= skip_began_) {
+        deliver(id);
+        continue;
+      }
+      waiting_bytes_ -= kept_.at(id).bytes();
+      kept_.erase(id);
+    }
+  });
+  save(line);
+}
+
+void EventLog::joined(bool restored) {
+  if (ever_joined()) return;
+  joined_ = context_.now;
+  if (!restored) first_join_ = context_.now;
 }
 
 // --- anti-entropy ------------------------------------------------------------------------------
 
-void EventLog::write_progress(google::protobuf::RepeatedPtrField<proto::EventProgress>& out) const {
-  for (const auto& [line, progress] : progress_) {
-    if (progress.contiguous == 0 && progress.beyond.empty()) continue;
-    proto::EventProgress& wire = *out.Add();
-    wire.set_origin(std::string(line.first.wire()));
-    wire.set_epoch(line.second);
-    wire.set_contiguous(progress.contiguous);
-    for (const uint64_t sequence : progress.beyond) wire.add_beyond(sequence);
-  }
-}
-
-std::vector<MessageId> EventLog::lacking(const proto::EventProgress& theirs, size_t limit) const {
-  std::vector<MessageId> wanted;
-  const auto origin = NodeId::from_wire(theirs.origin());
-  if (!origin) return wanted;
-  const Line line{*origin, theirs.epoch()};
-  if (*origin == context_.identity.id && line.second == context_.identity.epoch) return wanted;
-  const auto found = progress_.find(line);
-  const Progress none;
-  const Progress& ours = found == progress_.end() ? none : found->second;
-  for (uint64_t sequence = ours.contiguous + 1;
-       sequence <= theirs.contiguous() && wanted.size() < limit; ++sequence) {
-    if (!ours.has(sequence)) wanted.push_back({*origin, line.second, sequence});
-  }
-  for (const uint64_t sequence : theirs.beyond()) {
-    if (wanted.size() >= limit) break;
-    if (sequence != 0 && !ours.has(sequence)) wanted.push_back({*origin, line.second, sequence});
-  }
-  return wanted;
-}
-
 std::vector<MessageId> EventLog::lacking_there(
-    const google::protobuf::RepeatedPtrField<proto::EventProgress>& theirs, size_t limit) const {
-  std::map<Line, Progress> there;
+    const std::array<bool, EventLines::kBuckets>& buckets, const EventLines::Wire& theirs,
+    size_t limit) const {
+  std::map<EventLine, EventLines::Progress> there;
   for (const proto::EventProgress& wire : theirs) {
     const auto origin = NodeId::from_wire(wire.origin());
     if (!origin) continue;
-    Progress& progress = there[{*origin, wire.epoch()}];
+    EventLines::Progress& progress = there[{*origin, wire.epoch()}];
     progress.contiguous = wire.contiguous();
     progress.beyond.insert(wire.beyond().begin(), wire.beyond().end());
   }
   std::vector<MessageId> missing;
-  for (const MessageId& id : kept_order_) {
-    if (missing.size() >= limit) break;
-    const auto found = there.find({id.origin, id.epoch});
+  const auto consider = [&](const MessageId& id) {
+    const EventLine line = EventLine::of(id);
+    if (!buckets[EventLines::bucket_of(line)]) return;
+    const auto found = there.find(line);
     if (found == there.end() || !found->second.has(id.sequence)) missing.push_back(id);
+  };
+  for (size_t i = 0; i < order_.size() && missing.size() < limit; ++i) consider(order_[i]);
+  for (const auto& [line, progress] : lines_.all()) {
+    for (const uint64_t sequence : progress.beyond) {
+      if (missing.size() < limit) consider(line.at(sequence));
+    }
   }
   return missing;
 }
@@ -250,55 +388,91 @@ std::optional<proto::Record> EventLog::find(const MessageId& id) const {
   proto::Record record;
   record.set_kind(proto::RECORD_USER_EVENT);
   record.set_key(message_key(id));
-  record.set_payload(found->second.payload);
+  record.set_payload(found->second.head);
+  const auto age = std::chrono::floor<std::chrono::milliseconds>(context_.now - found->second.sent);
+  record.set_age_ms(static_cast<uint64_t>(std::max<int64_t>(age.count(), 0)));
   return record;
 }
 
-void EventLog::keep(const MessageId& id, std::string payload) {
-  const size_t bytes = payload.size();
-  const auto [place, added] = kept_.try_emplace(
-      id, Kept{std::move(payload), context_.now + context_.options.event_retention});
-  if (!added) return;
-  kept_bytes_ += bytes;
-  kept_order_.push_back(id);
+std::optional<std::string> EventLog::payload_of(const MessageId& id) const {
+  const auto found = kept_.find(id);
+  proto::UserEvent event;
+  if (found == kept_.end() || !event.ParseFromString(found->second.head)) return std::nullopt;
+  return event.size() != 0 ? found->second.payload : event.payload();
+}
+
+const std::string* EventLog::large_payload(const MessageId& id) const {
+  const auto found = kept_.find(id);
+  return found == kept_.end() || found->second.payload.empty() ? nullptr : &found->second.payload;
+}
+
+void EventLog::visit_latest(
+    size_t limit, const std::function<void(HeldEvent event, TimePoint arrived)>& visit) const {
+  for (size_t i = order_.size(); i-- > 0 && limit-- > 0;) {
+    const MessageId& id = order_[i];
+    const Kept& kept = kept_.at(id);
+    proto::UserEvent body;
+    if (!body.ParseFromString(kept.head)) continue;
+    HeldEvent event;
+    event.id = id;
+    event.origin = name_of(id.origin);
+    event.ltime = body.ltime();
+    event.name = body.name();
+    event.size = body.size() != 0 ? body.size() : body.payload().size();
+    event.coalesce = body.coalesce();
+    event.age = context_.now - kept.sent;
+    event.timing = kept.timing;
+    visit(std::move(event), kept.arrived);
+  }
+}
+
+void EventLog::enforce_limits() {
   if (planted(PlantedBug::kKeepForEver)) return;
-  while (!kept_order_.empty() && (kept_.size() > context_.options.event_retention_count ||
-                                  kept_bytes_ > context_.options.event_retention_bytes)) {
+  // One event is kept whatever its size.
+  while (order_.size() > context_.options.event_retention_count ||
+         (order_.size() > 1 && kept_bytes_ > context_.options.event_retention_bytes)) {
     forget_oldest();
   }
 }
 
 void EventLog::forget_oldest() {
-  const MessageId id = kept_order_.front();
-  kept_order_.pop_front();
+  const MessageId id = order_.front();
+  order_.pop_front();
   const auto found = kept_.find(id);
-  kept_bytes_ -= found->second.payload.size();
+  kept_bytes_ -= found->second.bytes();
   kept_.erase(found);
   context_.emit(ForgetEvent{id});
 }
 
 TimePoint EventLog::next_deadline() const {
-  if (kept_order_.empty()) return next_sweep_;
-  return std::min(next_sweep_, kept_.at(kept_order_.front()).until);
+  TimePoint next = std::min(next_sweep_, gaps_.next());
+  if (!order_.empty()) {
+    next = std::min(next, kept_.at(order_.front()).sent + context_.options.event_retention);
+  }
+  return next;
 }
 
 void EventLog::advance() {
-  while (!kept_order_.empty() && kept_.at(kept_order_.front()).until <= context_.now) {
+  while (const auto line = gaps_.pop(context_.now)) gap_is_old(*line);
+  while (!order_.empty() &&
+         kept_.at(order_.front()).sent + context_.options.event_retention <= context_.now) {
     forget_oldest();
   }
-  if (context_.now < next_sweep_) return;
+  if (context_.now >= next_sweep_) sweep();
+}
+
+void EventLog::sweep() {
   next_sweep_ = context_.now + kSweepInterval;
   const Duration keep_for = std::max<Duration>(
       kProgressRetention * context_.options.event_retention, std::chrono::hours(24));
-  for (auto line = progress_.begin(); line != progress_.end();) {
-    const bool own = line->first == Line{context_.identity.id, context_.identity.epoch};
-    if (own || context_.now - line->second.touched < keep_for) {
-      ++line;
-      continue;
-    }
-    fingerprint_ ^= fingerprint_of(line->first, line->second);
-    context_.emit(ForgetProgress{line->first.first, line->first.second});
-    line = progress_.erase(line);
+  std::vector<EventLine> old;
+  for (const auto& [line, progress] : lines_.all()) {
+    const bool own = line == EventLine{context_.identity.id, context_.identity.epoch};
+    if (!own && !progress.gap() && context_.now - progress.touched >= keep_for) old.push_back(line);
+  }
+  for (const EventLine& line : old) {
+    lines_.erase(line);
+    context_.emit(ForgetProgress{line.origin, line.epoch});
   }
 }
 

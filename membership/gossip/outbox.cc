@@ -58,6 +58,10 @@ void Outbox::announce(const Address& to, const proto::RecordId& id) {
   *packet_for(to, id.ByteSizeLong() + kFieldOverhead, false).packet.add_announcements() = id;
 }
 
+void Outbox::progress(const Address& to, const proto::EventProgress& progress) {
+  *packet_for(to, progress.ByteSizeLong() + kFieldOverhead, false).packet.add_progress() = progress;
+}
+
 void Outbox::pull(const Address& to, const proto::RecordId& id) {
   *packet_for(to, id.ByteSizeLong() + kFieldOverhead, false).packet.add_pulls() = id;
 }

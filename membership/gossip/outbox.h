@@ -26,6 +26,7 @@ class Outbox {
   void push(const Address& to, proto::Push push);
   void push_ack(const Address& to, uint32_t hop);
   void announce(const Address& to, const proto::RecordId& id);
+  void progress(const Address& to, const proto::EventProgress& progress);
   void pull(const Address& to, const proto::RecordId& id);
   void record(const Address& to, proto::Record record);
   void direct(const Address& to, proto::DirectMessage message);

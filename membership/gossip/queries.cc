@@ -251,14 +251,15 @@ std::optional<proto::Record> Queries::find(const MessageId& id) const {
 
 void Queries::deliver(const MessageId& id, const proto::Query& query) {
   const Open open = open_.at(id);
-  const bool internal = query.name().starts_with(kInternalPrefix);
-  if (query.request_ack() || internal) {
+  const bool is_internal = query.name().starts_with(kInternalPrefix);
+  if (is_internal && internal && internal(id, query)) return;
+  if (query.request_ack() || is_internal) {
     proto::QueryReply ack;
     ack.set_status(proto::REPLY_ACK);
-    ack.set_last(internal);
+    ack.set_last(is_internal);
     reply(id, open.asker, open.deadline, open.relay_factor, std::move(ack));
   }
-  if (internal) {
+  if (is_internal) {
     open_.erase(id);
     return;
   }

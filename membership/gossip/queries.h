@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -46,6 +47,9 @@ class Queries {
   void receive_reply(const NodeId& from, const proto::QueryReply& reply);
   /// A member is gone: nobody waits for it any more.
   void member_gone(const NodeId& id);
+
+  /// Takes a question of the agents among themselves; true when it will be answered later.
+  std::function<bool(const MessageId& id, const proto::Query& query)> internal;
 
   [[nodiscard]] TimePoint next_deadline() const;
   void advance();

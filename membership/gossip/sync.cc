@@ -17,8 +17,8 @@ constexpr size_t kMaxChecks = 4;    // peers whose difference is being watched
 constexpr size_t kMaxOwnSyncs = 2;  // opened by us at once, joins not counted
 constexpr size_t kBatchBytes = 256U << 10;
 constexpr size_t kMaxDigestBytes = 900U << 10;
-constexpr size_t kMaxWantedEvents = 8192;  // per exchange; the rest at the next one
-constexpr size_t kMaxPublished = 1024;     // news of one exchange that are broadcast
+constexpr size_t kMaxWantedEvents = 16'384;  // per exchange; the rest at the next one
+constexpr size_t kMaxPublished = 1024;       // news of one exchange that are broadcast
 constexpr Duration kSnapshotKept = std::chrono::seconds(5);
 constexpr Duration kSnapshotAge = std::chrono::milliseconds(100);
 // A member that has no room for us is tried again after these times, doubling, at random.
@@ -26,6 +26,10 @@ constexpr unsigned kJoinTries = 10;
 constexpr Duration kJoinRetry = std::chrono::milliseconds(30);
 constexpr Duration kLongestBackoff = std::chrono::seconds(30);
 constexpr int kPingsPerCheck = 4;
+// Probe intervals for which who was away settles differences at once.
+constexpr int kHurryProbes = 8;
+constexpr size_t kOthersAsked = 2;
+constexpr size_t kMaxAgreed = 2 * kMaxMembers;
 
 int rank(proto::MemberStatus status) {
   switch (status) {
@@ -89,11 +93,15 @@ void Sync::join(const Address& peer, uint64_t join, bool skip_past) {
   }
   Session session;
   session.join = join;
-  session.newcomer = true;
+  session.newcomer = parts_.table.size() == 0;
   session.skip_past = skip_past;
-  if (!open(peer, std::move(session))) {
-    context_.emit(JoinTried{join, peer, false, "too many open streams: retry later"});
-  }
+  if (skip_past) parts_.events.begin_skip();
+  if (!open(peer, std::move(session))) could_not_open(join, peer, skip_past);
+}
+
+void Sync::could_not_open(uint64_t join, const Address& peer, bool skip_past) {
+  context_.emit(JoinTried{join, peer, false, "too many open streams: retry later"});
+  if (skip_past && !joining()) parts_.events.end_skip({});
 }
 
 void Sync::rejoin(const Address& peer) {
@@ -106,7 +114,7 @@ void Sync::rejoin(const Address& peer) {
 bool Sync::joining() const {
   return !retries_.empty() ||
          std::any_of(sessions_.begin(), sessions_.end(), [](const auto& session) {
-           return session.second.opener && session.second.newcomer;
+           return session.second.opener && (session.second.newcomer || session.second.join);
          });
 }
 
@@ -114,11 +122,20 @@ void Sync::compare(const NodeId& peer, const Address& from, uint64_t members, ui
   const bool equal = members == (parts_.table.fingerprint() ^ parts_.members.own_fingerprint()) &&
                      events == parts_.events.fingerprint();
   if (!snapshot_.empty() && context_.now - snapshot_made_ > kSnapshotKept) snapshot_.clear();
+  if (events == parts_.events.fingerprint() && parts_.events.held() > 0 &&
+      agreed_events_.size() < kMaxAgreed) {
+    agreed_events_[peer] = context_.now;
+  }
   agreed_ = static_cast<uint8_t>(agreed_ << 1 | (equal ? 1 : 0));
   const auto found = checks_.find(peer);
   if (equal) {
     if (found != checks_.end()) checks_.erase(found);
     backoff_ = Duration(0);
+    return;
+  }
+  if (context_.now < hurry_until_) {
+    if (found != checks_.end()) checks_.erase(found);
+    open_unless_busy(from);
     return;
   }
   if (found == checks_.end()) {
@@ -127,18 +144,32 @@ void Sync::compare(const NodeId& peer, const Address& from, uint64_t members, ui
     return;
   }
   if (!found->second.pinged && context_.now < found->second.due) return;
-  const Check check = found->second;
+  const Address address = found->second.peer;
   checks_.erase(found);
-  start_check(peer, check);
+  open_unless_busy(address);
 }
 
-void Sync::start_check(const NodeId&, const Check& check) {
-  const auto own = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& session) {
-    return session.second.opener && !session.second.join;
-  });
-  if (static_cast<size_t>(own) >= kMaxOwnSyncs || parts_.members.leaving()) return;
+void Sync::hurry() {
+  hurry_until_ = context_.now + kHurryProbes * context_.options.probe_interval;
+  quiet_until_ = context_.now;
+  backoff_ = Duration(0);
+}
+
+std::optional<TimePoint> Sync::agreed_at(const NodeId& peer) const {
+  const auto found = agreed_events_.find(peer);
+  if (found == agreed_events_.end()) return std::nullopt;
+  return found->second;
+}
+
+void Sync::open_unless_busy(const Address& peer) {
+  size_t own = 0;
+  for (const auto& [stream, session] : sessions_) {
+    if (!session.opener || session.join) continue;
+    if (++own >= kMaxOwnSyncs || session.peer == peer) return;
+  }
+  if (parts_.members.leaving()) return;
   ++context_.statistics.syncs;
-  open(check.peer, Session());
+  open(peer, Session());
 }
 
 void Sync::stream_opened(StreamId stream) {
@@ -148,12 +179,13 @@ void Sync::stream_opened(StreamId stream) {
   proto::SyncRequest& request = *message.mutable_sync_request();
   *request.mutable_self() = parts_.members.own_record();
   request.set_join(found->second.newcomer);
+  request.set_introduce(found->second.join.has_value());
   std::array<uint64_t, kBuckets> buckets = parts_.table.bucket_fingerprints();
   buckets[MemberTable::bucket_of(context_.identity.id)] ^= parts_.members.own_fingerprint();
   if (!found->second.newcomer) {
     for (const uint64_t bucket : buckets) request.add_buckets(bucket);
+    for (const uint64_t bucket : parts_.events.lines().buckets()) request.add_event_buckets(bucket);
   }
-  parts_.events.write_progress(*request.mutable_events());
   request.set_member_ltime(context_.member_clock.now());
   request.set_event_ltime(context_.event_clock.now());
   request.set_query_ltime(context_.query_clock.now());
@@ -187,6 +219,8 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   proto::SyncReply& reply = *message.mutable_sync_reply();
   if (parts_.members.leaving() ||
       request.buckets_size() != (request.join() ? 0 : static_cast<int>(kBuckets)) ||
+      request.event_buckets_size() !=
+          (request.join() ? 0 : static_cast<int>(EventLines::kBuckets)) ||
       sessions_.contains(stream)) {
     reply.set_refusal(parts_.members.leaving() ? "is leaving the cluster" : "malformed request");
     parts_.streams.send(stream, std::move(message));
@@ -195,13 +229,14 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   }
   Session& session = sessions_[stream];
   session.newcomer = request.join();
+  session.peer_id = NodeId::from_wire(request.self().id()).value_or(NodeId());
   session.known = parts_.table.up_count();
   session.in_majority = in_majority();
   context_.member_clock.witness(request.member_ltime());
   context_.event_clock.witness(request.event_ltime());
   context_.query_clock.witness(request.query_ltime());
   const Verdict verdict = parts_.members.apply(request.self(), Heard::kSynced);
-  if (request.join() && verdict == Verdict::kFresh) {
+  if ((request.join() || request.introduce()) && verdict == Verdict::kFresh) {
     session.news = true;
     parts_.tree.publish_soon(Members::encode(request.self()));
   } else {
@@ -209,7 +244,13 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   }
   *reply.mutable_self() = parts_.members.own_record();
   write_digests(request, reply);
-  parts_.events.write_progress(*reply.mutable_events());
+  std::array<bool, EventLines::kBuckets> differing{};
+  for (size_t i = 0; i < differing.size(); ++i) {
+    differing[i] = request.join() ||
+                   request.event_buckets(static_cast<int>(i)) != parts_.events.lines().buckets()[i];
+    if (differing[i]) reply.add_differing_events(static_cast<uint32_t>(i));
+  }
+  parts_.events.lines().write(differing, *reply.mutable_events());
   reply.set_member_ltime(context_.member_clock.now());
   reply.set_event_ltime(context_.event_clock.now());
   reply.set_query_ltime(context_.query_clock.now());
@@ -286,8 +327,8 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   context_.member_clock.witness(reply.member_ltime());
   context_.event_clock.witness(reply.event_ltime());
   context_.query_clock.witness(reply.query_ltime());
-  std::vector<MessageId> want_events;
-  take_progress(session, reply, want_events);
+  session.peer_id = NodeId::from_wire(reply.self().id()).value_or(NodeId());
+  take_progress(session, reply);
   std::vector<NodeId> give;
   std::vector<NodeId> want;
   compare_members(session, reply, give, want);
@@ -295,29 +336,27 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   if (verdict == Verdict::kFresh) session.news = true;
   proto::SyncBatch rest;
   for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));
-  for (const MessageId& id : want_events) write_id(id, *rest.add_want_events());
-  session.want_events = want_events;
-  const auto events = parts_.events.lacking_there(reply.events(), kMaxWantedEvents);
-  if (!give.empty() || !want.empty() || !want_events.empty() || !events.empty()) {
-    session.news = true;
+  for (const MessageId& id : session.want_events) write_id(id, *rest.add_want_events());
+  std::array<bool, EventLines::kBuckets> differing{};
+  for (const uint32_t bucket : reply.differing_events()) {
+    if (bucket < differing.size()) differing[bucket] = true;
   }
+  const auto events = parts_.events.lacking_there(differing, reply.events(), kMaxWantedEvents);
+  // Events that are wanted may be held by nobody: what comes of it is news.
+  if (!give.empty() || !want.empty() || !events.empty()) session.news = true;
   send_batches(stream, give, events, std::move(rest));
 }
 
-void Sync::take_progress(const Session& session, const proto::SyncReply& reply,
-                         std::vector<MessageId>& want) {
+void Sync::take_progress(Session& session, const proto::SyncReply& reply) {
+  if (planted(PlantedBug::kTakeProgressForEvents)) parts_.events.begin_skip();
+  if (session.skip_past || planted(PlantedBug::kTakeProgressForEvents)) {
+    parts_.events.end_skip(reply.events());
+  }
   for (const proto::EventProgress& theirs : reply.events()) {
-    const auto origin = NodeId::from_wire(theirs.origin());
-    if (!origin) continue;
-    const bool skip = session.skip_past || planted(PlantedBug::kTakeProgressForEvents);
-    if (skip && parts_.table.find(*origin) == nullptr &&
-        !parts_.events.knows_origin(*origin, theirs.epoch())) {
-      parts_.events.skip_to(theirs);
-      continue;
+    const size_t room = kMaxWantedEvents - session.want_events.size();
+    for (const MessageId& id : parts_.events.lines().lacking(theirs, room)) {
+      if (!parts_.payloads.offer(id, session.peer_id)) session.want_events.insert(id);
     }
-    if (want.size() >= kMaxWantedEvents) continue;
-    const auto lacking = parts_.events.lacking(theirs, kMaxWantedEvents - want.size());
-    want.insert(want.end(), lacking.begin(), lacking.end());
   }
 }
 
@@ -393,29 +432,11 @@ void Sync::send_batches(StreamId stream, const std::vector<NodeId>& members,
 void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& batch) {
   apply_records(session, batch);
   if (session.opener) {
-    for (const proto::EventProgress& missed : batch.missed()) {
-      const auto origin = NodeId::from_wire(missed.origin());
-      if (!origin) continue;
-      for (const uint64_t sequence : missed.beyond()) {
-        const MessageId id{*origin, missed.epoch(), sequence};
-        parts_.events.not_held(id, true);
-        std::erase(session.want_events, id);
-      }
-    }
-    if (batch.last()) {
-      for (const MessageId& id : session.want_events) parts_.events.not_held(id, false);
-    }
+    note_missed(session, batch);
     if (batch.last()) finish(stream, true, {});
     return;
   }
-  for (const std::string& wire : batch.want_members()) {
-    const auto id = NodeId::from_wire(wire);
-    if (id && session.want_members.size() < kMaxMembers) session.want_members.push_back(*id);
-  }
-  for (const proto::MessageId& wire : batch.want_events()) {
-    const auto id = read_id(wire);
-    if (id && session.want_events.size() < kMaxWantedEvents) session.want_events.push_back(*id);
-  }
+  take_wants(session, batch);
   if (!batch.last()) return;
   proto::SyncBatch rest;
   std::map<std::pair<NodeId, uint32_t>, proto::EventProgress*> missed;
@@ -429,8 +450,47 @@ void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& b
     }
     line->add_beyond(id.sequence);
   }
-  send_batches(stream, session.want_members, session.want_events, std::move(rest));
+  send_batches(stream, session.want_members,
+               {session.want_events.begin(), session.want_events.end()}, std::move(rest));
   sessions_.erase(stream);  // the opener closes the stream
+}
+
+void Sync::take_wants(Session& session, const proto::SyncBatch& batch) {
+  for (const std::string& wire : batch.want_members()) {
+    const auto id = NodeId::from_wire(wire);
+    if (id && session.want_members.size() < kMaxMembers) session.want_members.push_back(*id);
+  }
+  for (const proto::MessageId& wire : batch.want_events()) {
+    const auto id = read_id(wire);
+    if (id && session.want_events.size() < kMaxWantedEvents) session.want_events.insert(*id);
+  }
+}
+
+/// What the responder was asked for and did not send.
+void Sync::note_missed(Session& session, const proto::SyncBatch& batch) {
+  const size_t others = parts_.table.up_count();
+  for (const proto::EventProgress& missed : batch.missed()) {
+    const auto origin = NodeId::from_wire(missed.origin());
+    if (!origin) continue;
+    for (const uint64_t sequence : missed.beyond()) {
+      const MessageId id{*origin, missed.epoch(), sequence};
+      if (session.want_events.erase(id) > 0) parts_.events.dropped(id, others);
+      session.some_missed = true;
+    }
+  }
+  if (!batch.last()) return;
+  for (const MessageId& id : session.want_events) parts_.events.never_held(id);
+  if (session.some_missed) ask_others(session);
+}
+
+/// Events are given up only when several say that they are gone: that need not take long.
+void Sync::ask_others(const Session& session) {
+  const auto other = [&](const Entry& entry) {
+    return entry.status == Status::kAlive && entry.id() != session.peer_id;
+  };
+  for (const Entry* entry : parts_.table.random_up(kOthersAsked, context_.random, other)) {
+    open_unless_busy(entry->address());
+  }
 }
 
 void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
@@ -445,12 +505,12 @@ void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
           member, session.opener && session.newcomer ? Heard::kJoining : Heard::kSynced);
       spread_if_fresh(session, record, verdict);
     } else if (record.kind() == proto::RECORD_USER_EVENT) {
-      if (parts_.events.apply(record) != Verdict::kFresh) continue;
+      const auto id = read_message_key(record.key());
+      if (!id) continue;
+      session.want_events.erase(*id);
+      if (parts_.events.apply(record, session.peer_id) != Verdict::kFresh) continue;
       session.news = true;
-      proto::RecordId id;
-      id.set_kind(record.kind());
-      id.set_key(record.key());
-      parts_.announcements.arrived(id);
+      parts_.announcements.arrived(*id);
     }
   }
 }
@@ -477,7 +537,8 @@ void Sync::finish(StreamId stream, bool ok, const std::string& error) {
   if (session.join) {
     context_.emit(JoinTried{*session.join, session.peer, ok, error});
   }
-  if (!session.opener || session.newcomer) return;
+  if (session.skip_past && !ok && !joining()) parts_.events.end_skip({});
+  if (!session.opener || session.newcomer || session.join) return;
   // A difference that an exchange does not settle is not worth another one at once.
   if (ok && session.news) {
     backoff_ = Duration(0);
@@ -508,9 +569,8 @@ void Sync::advance() {
     retries_.erase(retries_.begin() + static_cast<std::ptrdiff_t>(i));
     const auto join = session.join;
     const Address peer = session.peer;
-    if (!open(peer, std::move(session)) && join) {
-      context_.emit(JoinTried{*join, peer, false, "too many open streams: retry later"});
-    }
+    const bool skip_past = session.skip_past;
+    if (!open(peer, std::move(session)) && join) could_not_open(*join, peer, skip_past);
   }
   for (auto check = checks_.begin(); check != checks_.end();) {
     if (context_.now < check->second.due) {

@@ -3,20 +3,24 @@
 // Sync: anti-entropy, and the join. Probes and acks carry fingerprints; a difference with one peer
 // that lasts for `sync_after` is settled over a stream, at the price of the difference:
 //
-//   opener     SyncRequest   own record, bucket fingerprints, progress of events
-//   responder  SyncReply     digests of the members in differing buckets, progress of events
+//   opener     SyncRequest   own record, bucket fingerprints of members and of events
+//   responder  SyncReply     digests of the members and progress of the events in differing buckets
 //   opener     SyncBatch     what the responder lacks; ids of what the opener lacks
 //   responder  SyncBatch     that
 //
-// A join is the same exchange by somebody who has nothing yet: the reply names no digests, and
-// batches with everything follow at once, from a snapshot that joiners of one moment share.
+// A first join is the same exchange by somebody who has nothing yet: the reply names no digests,
+// and batches with everything follow at once, from a snapshot that joiners of one moment share.
+//
+// Who comes back after an absence, or hears from somebody who does, does not wait: hurry().
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "membership/context.h"
@@ -24,6 +28,7 @@
 #include "membership/gossip/broadcast_tree.h"
 #include "membership/gossip/event_log.h"
 #include "membership/gossip/outbox.h"
+#include "membership/gossip/payloads.h"
 #include "membership/streams.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
@@ -40,18 +45,23 @@ class Sync {
     BroadcastTree& tree;
     Announcements& announcements;
     EventLog& events;
+    Payloads& payloads;
     Outbox& outbox;
     Streams& streams;
   };
   explicit Sync(const Parts& parts) : parts_(parts), context_(parts.context) {}
 
-  /// Contacts `peer`; JoinTried(join) follows. With `skip_past`, events of origins unknown so far
-  /// are taken as had instead of fetched.
+  /// Contacts `peer`; JoinTried(join) follows. With `skip_past`, events that `peer` has had are
+  /// taken as had instead of fetched.
   void join(const Address& peer, uint64_t join, bool skip_past);
   /// Contacts `peer` as an old member that wants to catch up. Nobody is told how it went.
   void rejoin(const Address& peer);
   /// A packet said what its sender holds.
   void compare(const NodeId& peer, const Address& from, uint64_t members, uint64_t events);
+  /// This node was away, or somebody is back: for a while differences are settled at once.
+  void hurry();
+  /// When this member was last known to have all events that this node had; none: never.
+  [[nodiscard]] std::optional<TimePoint> agreed_at(const NodeId& peer) const;
 
   void stream_opened(StreamId stream);
   void receive(StreamId stream, const proto::StreamMessage& message);
@@ -64,6 +74,7 @@ class Sync {
  private:
   struct Session {
     Address peer;
+    NodeId peer_id;  // as soon as it has introduced itself
     std::optional<uint64_t> join;
     bool opener = false;
     bool newcomer = false;  // the opener has nothing yet
@@ -71,11 +82,12 @@ class Sync {
     size_t known = 0;          // members that this node knew when it began
     bool in_majority = false;  // most of those heard lately agreed with this node
     bool news = false;         // brought or gave something
+    bool some_missed = false;  // was told that events are gone
     unsigned tries = 1;
     size_t published = 0;  // records passed on at once
     // Wanted by the opener; the responder gathers it until the opener's last batch.
     std::vector<NodeId> want_members;
-    std::vector<MessageId> want_events;
+    std::set<MessageId> want_events;
   };
   struct Retry {
     TimePoint due;
@@ -88,21 +100,24 @@ class Sync {
   };
 
   bool open(const Address& peer, Session session);
+  void could_not_open(uint64_t join, const Address& peer, bool skip_past);
+  void open_unless_busy(const Address& peer);
+  void ask_others(const Session& session);
   void retry_later(Session session);
   [[nodiscard]] bool in_majority() const;
   void send_snapshot(StreamId stream);
   void write_digests(const proto::SyncRequest& request, proto::SyncReply& reply) const;
-  void start_check(const NodeId& peer, const Check& check);
   void on_request(StreamId stream, const proto::SyncRequest& request);
   void on_reply(StreamId stream, Session& session, const proto::SyncReply& reply);
   void on_batch(StreamId stream, Session& session, const proto::SyncBatch& batch);
   void apply_records(Session& session, const proto::SyncBatch& batch);
   void compare_members(const Session& session, const proto::SyncReply& reply,
                        std::vector<NodeId>& give, std::vector<NodeId>& want) const;
-  void take_progress(const Session& session, const proto::SyncReply& reply,
-                     std::vector<MessageId>& want);
+  void take_progress(Session& session, const proto::SyncReply& reply);
   void send_batches(StreamId stream, const std::vector<NodeId>& members,
                     const std::vector<MessageId>& events, proto::SyncBatch rest);
+  void take_wants(Session& session, const proto::SyncBatch& batch);
+  void note_missed(Session& session, const proto::SyncBatch& batch);
   void finish(StreamId stream, bool ok, const std::string& error);
   void spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict);
 
@@ -118,6 +133,8 @@ class Sync {
   TimePoint snapshot_made_ = TimePoint::min();
   TimePoint quiet_until_;
   Duration backoff_{0};
+  TimePoint hurry_until_ = TimePoint::min();
+  std::unordered_map<NodeId, TimePoint> agreed_events_;
 };
 
 }  // namespace starling::membership

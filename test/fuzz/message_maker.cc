@@ -109,7 +109,11 @@ void MessageMaker::fill(proto::MemberRecord& record) {
 void MessageMaker::fill(proto::UserEvent& event) {
   event.set_ltime(number());
   event.set_name(text());
-  event.set_payload(bytes(random_.below(seldom() ? 2000 : 30)));
+  if (often()) event.set_payload(bytes(random_.below(seldom() ? 2000 : 30)));
+  if (!often()) {
+    event.set_size(seldom() ? number() : random_.below(300'000));
+    event.set_digest(bytes(seldom() ? random_.below(64) : 32));
+  }
   event.set_coalesce(often());
 }
 
@@ -153,6 +157,7 @@ void MessageMaker::fill(proto::Record& record) {
     record.set_payload(bytes(random_.below(100)));
   }
   if (seldom()) damage(*record.mutable_payload());
+  if (!often()) record.set_age_ms(number());
 }
 
 void MessageMaker::fill(proto::RecordId& record) {
@@ -240,6 +245,7 @@ std::string MessageMaker::packet() {
     case 2:
       for (size_t i = count(); i > 0; --i) fill(*packet.add_announcements());
       for (size_t i = count(); i > 0; --i) fill(*packet.add_pulls());
+      for (size_t i = count(); i > 0; --i) fill(*packet.add_progress());
       break;
     case 3:
       for (size_t i = count(); i > 0; --i) fill(*packet.add_records());
@@ -261,7 +267,8 @@ void MessageMaker::fill(proto::SyncRequest& request) {
   if (!seldom()) fill(*request.mutable_self());
   request.set_join(often());
   for (size_t i = often() ? 256 : number() % 2000; i > 0; --i) request.add_buckets(number());
-  for (size_t i = count(); i > 0; --i) fill(*request.add_events());
+  for (size_t i = often() ? 64 : number() % 200; i > 0; --i) request.add_event_buckets(number());
+  request.set_introduce(often());
   request.set_member_ltime(number());
   request.set_event_ltime(number());
   request.set_query_ltime(number());
@@ -277,6 +284,7 @@ void MessageMaker::fill(proto::SyncReply& reply) {
     digest.set_status(static_cast<proto::MemberStatus>(random_.below(7)));
   }
   for (size_t i = count(); i > 0; --i) fill(*reply.add_events());
+  for (size_t i = count(); i > 0; --i) reply.add_differing_events(number32());
   reply.set_member_ltime(number());
   reply.set_event_ltime(number());
   reply.set_query_ltime(number());
@@ -291,10 +299,23 @@ void MessageMaker::fill(proto::SyncBatch& batch) {
   for (size_t i = count(); i > 0; --i) fill(*batch.add_missed());
 }
 
+void MessageMaker::fill(proto::PayloadRequest& request) {
+  fill(*request.mutable_event(), true);
+  request.set_offset(often() ? 0 : number());
+  request.set_insist(often());
+}
+
+void MessageMaker::fill(proto::PayloadReply& reply) {
+  fill(*reply.mutable_event(), true);
+  reply.set_offset(often() ? 0 : number());
+  if (often()) reply.set_data(bytes(random_.below(5000)));
+  for (size_t i = count(); i > 0; --i) reply.add_holders(often() ? subject() : bytes(5));
+}
+
 std::string MessageMaker::stream_message() {
   proto::StreamMessage message;
   message.set_sender(id());
-  switch (random_.below(8)) {
+  switch (random_.below(10)) {
     case 0:
       fill(*message.mutable_ping());
       break;
@@ -315,6 +336,12 @@ std::string MessageMaker::stream_message() {
       break;
     case 6:
       fill(*message.mutable_direct_ack(), false);
+      break;
+    case 7:
+      fill(*message.mutable_payload_request());
+      break;
+    case 8:
+      fill(*message.mutable_payload_reply());
       break;
     default:
       break;

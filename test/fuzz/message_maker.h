@@ -67,6 +67,8 @@ class MessageMaker {
   void fill(proto::SyncRequest& request);
   void fill(proto::SyncReply& reply);
   void fill(proto::SyncBatch& batch);
+  void fill(proto::PayloadRequest& request);
+  void fill(proto::PayloadReply& reply);
   void fill_probes(proto::Packet& packet);
 
   membership::Random random_;

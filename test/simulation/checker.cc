@@ -5,6 +5,7 @@
 #include "test/simulation/checker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "membership/limits.h"
 #include "test/simulation/checker_violate.h"
@@ -32,6 +33,7 @@ constexpr std::string_view kInvariants[] = {
     "indices-consistent",
     "memory-bounds",
     "event-once",
+    "event-order",
     "event-known",
     "event-payload",
     "event-id-unique",
@@ -122,6 +124,8 @@ void Checker::process_started(NodeIndex node, bool with_state) {
   Watched& process = watched(node);
   process.boot = host.boot;
   process.seen.clear();
+  // What was not kept is delivered again, or was skipped.
+  if (!with_state || std::exchange(process.events_lost, false)) process.event_lines.clear();
   process.stalled_at = process.stopped_at = kNever;
   if (host.boot > 1) process.disturbed = world_.now();
   // It goes on from what could be kept: while the disk was full, and until something was written
@@ -272,6 +276,8 @@ void Checker::action(NodeIndex node, const membership::Action& action) {
     member_event(node, *member);
   } else if (const auto* event = std::get_if<membership::UserEventArrived>(&action)) {
     user_event(node, *event);
+  } else if (const auto* missed = std::get_if<membership::EventsMissed>(&action)) {
+    events_missed(node, *missed);
   } else if (const auto* query = std::get_if<membership::QueryArrived>(&action)) {
     query_arrived(node, *query);
   } else if (const auto* answer = std::get_if<membership::QueryAnswered>(&action)) {

@@ -190,8 +190,11 @@ class Checker : public Observer {
     std::map<membership::MessageId, std::pair<uint32_t, uint32_t>> queries_heard;
     membership::Clocks clocks;
     membership::LamportTime event_ltime = 0;  ///< highest of events heard
-    TimePoint disturbed = TimePoint::min();   ///< last moment; kNever while it lasts
-    TimePoint stalled_at = kNever;            ///< paused or blocked
+    /// The last event of each origin and epoch that was delivered or missed.
+    std::map<std::pair<membership::NodeId, uint32_t>, uint64_t> event_lines;
+    bool events_lost = false;                ///< some were delivered while the disk was full
+    TimePoint disturbed = TimePoint::min();  ///< last moment; kNever while it lasts
+    TimePoint stalled_at = kNever;           ///< paused or blocked
     TimePoint resumed_at = TimePoint::min();
     TimePoint disk_free_at = TimePoint::min();  ///< since then all is kept
     TimePoint stopped_at = kNever;
@@ -248,6 +251,8 @@ class Checker : public Observer {
   void changed(size_t changes);
   void settle_bursts(bool all);
   void user_event(NodeIndex node, const membership::UserEventArrived& event);
+  void check_event_order(NodeIndex node, const membership::MessageId& id);
+  void events_missed(NodeIndex node, const membership::EventsMissed& missed);
   void query_arrived(NodeIndex node, const membership::QueryArrived& query);
   void query_answered(NodeIndex node, const membership::QueryAnswered& answer);
   void query_ended(NodeIndex node, const membership::QueryEnded& ended);

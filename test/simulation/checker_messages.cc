@@ -64,8 +64,9 @@ void Checker::user_event(NodeIndex node, const membership::UserEventArrived& arr
   } else {
     delivery.first = world_.now();
     delivery.kept = !disk_full(node);
+    check_event_order(node, arrived.id);
   }
-  ++(arrived.deliver ? delivery.handled : delivery.silent);
+  ++(arrived.timing != membership::EventTiming::kBeforeJoin ? delivery.handled : delivery.silent);
   if (arrived.name != event.name || arrived.payload != event.payload) {
     violate("event-payload", node, arrived.id.to_string(), " differs from what was sent");
   }
@@ -75,6 +76,34 @@ void Checker::user_event(NodeIndex node, const membership::UserEventArrived& arr
             process.event_ltime);
   }
   process.event_ltime = std::max(process.event_ltime, arrived.ltime);
+}
+
+/// One by one, from whatever was the present when the process joined.
+void Checker::check_event_order(NodeIndex node, const membership::MessageId& id) {
+  Watched& process = watched(node);
+  process.events_lost = process.events_lost || disk_full(node);
+  const auto [last, first] = process.event_lines.try_emplace({id.origin, id.epoch}, id.sequence);
+  bool ordered = first || id.sequence == last->second + 1;
+  const auto before = events_.find({id.origin, id.epoch, id.sequence - 1});
+  if (first && before != events_.end() && node < before->second.expected.size()) {
+    ordered = before->second.expected[node] != process.line ||
+              before->second.deliveries[node].line == process.line;
+  }
+  if (!ordered) {
+    violate("event-order", node, id.to_string(), " delivered after ",
+            first ? std::string("none") : std::to_string(last->second));
+  }
+  last->second = id.sequence;
+}
+
+void Checker::events_missed(NodeIndex node, const membership::EventsMissed& missed) {
+  Watched& process = watched(node);
+  uint64_t& last = process.event_lines[{missed.origin, missed.epoch}];
+  if (missed.first <= last) {
+    violate("event-order", node, "events ", missed.first, " to ", missed.last,
+            " are said to be missed after ", last);
+  }
+  last = missed.last;
 }
 
 std::optional<Duration> Checker::event_spread(const membership::MessageId& id) const {

@@ -10,6 +10,7 @@
 namespace starling::simulation {
 namespace {
 
+using membership::EventTiming;
 using membership::Member;
 using membership::MemberChange;
 using membership::MemberEvent;
@@ -50,9 +51,15 @@ struct Bench {
     checker.event_accepted(origin, id, "name", "payload");
     return id;
   }
-  void arrive(NodeIndex at, const MessageId& id, uint64_t ltime = 5, bool deliver = true,
+  void arrive(NodeIndex at, const MessageId& id, uint64_t ltime = 5, bool before_join = false,
               const std::string& payload = "payload") {
-    checker.action(at, UserEventArrived{id, ltime, "name", payload, false, deliver, {}});
+    checker.action(at, UserEventArrived{id,
+                                        ltime,
+                                        "name",
+                                        payload,
+                                        false,
+                                        before_join ? EventTiming::kBeforeJoin : EventTiming::kLive,
+                                        {}});
   }
 
   World world;
@@ -248,7 +255,7 @@ TEST_CASE("an event delivered twice or changed or unknown is seen") {
   CHECK(bench.broken().empty());
   bench.arrive(1, id);
   CHECK(bench.broken() == "event-once");
-  bench.arrive(2, id, 5, true, "something else");
+  bench.arrive(2, id, 5, false, "something else");
   CHECK(bench.broken() == "event-once event-payload");
   bench.arrive(2, {bench.world.host(0).id, 7, 99});
   CHECK(bench.broken() == "event-once event-payload event-known");

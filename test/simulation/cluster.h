@@ -66,10 +66,11 @@ class EventWatch : public Observer {
   void action(NodeIndex node, const membership::Action& action) override {
     const auto* event = std::get_if<membership::UserEventArrived>(&action);
     if (event == nullptr) return;
-    ++(event->deliver ? handled : kept)[event->name][node];
+    ++handled[event->name][node];
+    ++by_timing[event->timing][node];
   }
   std::map<std::string, std::map<NodeIndex, unsigned>> handled;  ///< by name, by node
-  std::map<std::string, std::map<NodeIndex, unsigned>> kept;     ///< no handler was run
+  std::map<membership::EventTiming, std::map<NodeIndex, unsigned>> by_timing;
 
  private:
   World& world_;

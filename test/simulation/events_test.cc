@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // User events: everywhere, once, unchanged.
+#include <algorithm>
 #include <numeric>
 
 #include "test/simulation/cluster.h"
@@ -151,6 +152,7 @@ TEST_CASE("who joins with replay gets the past and who joins without does not") 
   cluster.world.join(without, {0}, false);
   cluster.settle(20s);
   CHECK(cluster.events.handled["past"][with] == 5);
+  CHECK(cluster.events.by_timing[membership::EventTiming::kBeforeJoin][with] == 5);
   CHECK(cluster.events.handled["past"][without] == 0);
   REQUIRE(cluster.world.send_event(1, "present", "x"));
   cluster.world.run_for(2s);
@@ -159,13 +161,116 @@ TEST_CASE("who joins with replay gets the past and who joins without does not") 
   cluster.settle(10s);
 }
 
+TEST_CASE("who has been a member gets what others sent before it met them") {
+  // What seeds 11491, 11504, 13867 and 15472 of the swarm came down to: members that lost sight of
+  // each other are introduced again. The one that is told to join is no newcomer: what the other
+  // has sent meanwhile it has missed, and nobody would give it to it later.
+  Cluster cluster(seeded(47));
+  cluster.boot(3);
+  cluster.world.crash(2, StopKind::kHostDown);
+  cluster.world.run_for(20s);
+  cluster.world.partition({{2}});
+  cluster.world.restart_fresh(2, {0});
+  cluster.world.run_for(1s);
+  REQUIRE(cluster.world.send_event(2, "alone", "x"));
+  cluster.world.heal();
+  cluster.world.join(0, {2});
+  cluster.settle(20s);
+  CHECK(cluster.events.handled["alone"].size() == 3);
+}
+
+TEST_CASE("events of one origin come in its order whatever the network does") {
+  WorldOptions options = seeded(48);
+  Cluster cluster(options);
+  cluster.boot(50);
+  cluster.world.change_links([&](Network& network) {
+    network.model().loss = 0.25;
+    network.model().reordering = 0.4;
+    network.model().duplication = 0.2;
+  });
+  for (int i = 0; i < 60; ++i) {
+    REQUIRE(cluster.world.send_event(static_cast<NodeIndex>(i % 3), "steady", std::to_string(i)));
+    cluster.world.run_for(1ms);
+  }
+  cluster.settle(20s);  // `event-order` is one of the invariants
+  for (NodeIndex node = 0; node < 50; ++node) CHECK(cluster.events.handled["steady"][node] == 60);
+}
+
 TEST_CASE("what is too large or has no name is refused") {
   Cluster cluster(seeded(46));
   cluster.boot(3);
-  CHECK_FALSE(cluster.world.send_event(0, "big", std::string(600, 'x')));
+  CHECK_FALSE(cluster.world.send_event(0, "big", std::string((1U << 20) - 2, 'x')));
   CHECK_FALSE(cluster.world.send_event(0, "", "x"));
   CHECK(cluster.world.send_event(0, "fits", std::string(500, 'x')));
+  CHECK(cluster.world.send_event(0, "big", std::string((1U << 20) - 3, 'x')));
   cluster.settle(10s);
+  for (NodeIndex node = 0; node < 3; ++node) CHECK(cluster.events.handled["big"][node] == 1);
+}
+
+/// Copies of large events that each member has uploaded.
+std::vector<uint64_t> uploads(const Cluster& cluster) {
+  std::vector<uint64_t> counts;
+  for (NodeIndex node = 0; node < cluster.world.size(); ++node) {
+    counts.push_back(cluster.world.node(node).statistics().payloads_served);
+  }
+  return counts;
+}
+
+TEST_CASE("a large event is uploaded by its sender a few times, and the others pass it on") {
+  const size_t members = GENERATE(20, 60, 200);
+  const double loss = GENERATE(0.0, 0.1);
+  Cluster cluster(seeded(49));
+  cluster.boot(members);
+  cluster.world.change_links([&](Network& network) { network.model().loss = loss; });
+  const auto id = cluster.world.send_event(7, "deploy", std::string(200 << 10, 'x'));
+  REQUIRE(id);
+  cluster.world.run_for(10s);
+  const auto spread = cluster.checker.event_spread(*id);
+  REQUIRE(spread);
+  INFO(members << " members, loss " << loss << ": everywhere after " << seconds(*spread) << " s");
+  const auto counts = uploads(cluster);
+  CHECK(counts[7] <= 4);
+  CHECK(*std::max_element(counts.begin(), counts.end()) <= 4);
+  CHECK(std::accumulate(counts.begin(), counts.end(), uint64_t{0}) <= members + members / 10);
+  CHECK(*spread < 4s);
+  cluster.settle(20s);
+}
+
+TEST_CASE("a large event arrives although those that serve it die") {
+  Cluster cluster(seeded(50));
+  cluster.boot(40);
+  REQUIRE(cluster.world.send_event(7, "deploy", std::string(1 << 19, 'x')));
+  for (NodeIndex node = 10; node < 20; ++node) {
+    cluster.world.run_for(2ms);
+    cluster.world.crash(node, StopKind::kHostDown);
+  }
+  cluster.settle(60s);
+  CHECK(cluster.events.handled["deploy"].size() >= 30);
+}
+
+TEST_CASE("small events wait for the large one before them") {
+  Cluster cluster(seeded(51));
+  cluster.boot(60);
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(cluster.world.send_event(3, "mixed", std::string(i % 5 == 0 ? 300'000 : 10, 'x')));
+  }
+  cluster.settle(30s);
+  for (NodeIndex node = 0; node < 60; ++node) CHECK(cluster.events.handled["mixed"][node] == 20);
+}
+
+TEST_CASE("who returns gets the large events of that time, also after a restart") {
+  Cluster cluster(seeded(52));
+  cluster.boot(30);
+  cluster.world.crash(9);
+  cluster.world.run_for(5s);
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE(cluster.world.send_event(static_cast<NodeIndex>(i), "large", std::string(99'999, 'x')));
+  }
+  cluster.world.run_for(5s);
+  cluster.world.restart(9);
+  cluster.settle(30s);
+  CHECK(cluster.events.handled["large"][9] == 5);
+  CHECK(cluster.events.by_timing[membership::EventTiming::kMissed][9] == 5);
 }
 
 }  // namespace

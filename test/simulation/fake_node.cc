@@ -40,7 +40,7 @@ void arrive(Actions& actions, const MessageId& id, LamportTime ltime, std::strin
                                      .name = "event",
                                      .payload = std::string(payload),
                                      .coalesce = false,
-                                     .deliver = true,
+                                     .timing = EventTiming::kLive,
                                      .record = std::string(payload)});
   actions.push_back(SaveProgress{id.origin, id.epoch, id.sequence, {}});
 }

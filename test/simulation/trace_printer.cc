@@ -89,6 +89,10 @@ std::string describe_stream_message(std::string_view bytes) {
       return "direct";
     case proto::StreamMessage::kDirectAck:
       return "direct ack";
+    case proto::StreamMessage::kPayloadRequest:
+      return "request of a payload from " + std::to_string(message.payload_request().offset());
+    case proto::StreamMessage::kPayloadReply:
+      return "payload, " + std::to_string(message.payload_reply().data().size()) + " bytes";
     case proto::StreamMessage::BODY_NOT_SET:
       break;
   }
@@ -126,7 +130,8 @@ void TracePrinter::action(NodeIndex node, const membership::Action& action) {
                    std::to_string(member->member.incarnation.epoch()) + "/" +
                    std::to_string(member->member.incarnation.value & 0xffffffff));
   } else if (const auto* event = std::get_if<membership::UserEventArrived>(&action)) {
-    line(node, "event " + event->name + (event->deliver ? "" : " (old)"));
+    line(node, "event " + event->name +
+                   (event->timing == membership::EventTiming::kLive ? "" : " (late)"));
   } else if (const auto* tried = std::get_if<membership::JoinTried>(&action)) {
     line(node,
          "join " + tried->address.to_string() + (tried->ok ? " ok" : " failed: " + tried->error));

@@ -81,6 +81,8 @@ const char* planted_bug_name(PlantedBug bug) {
       return "tree-forgets-range";
     case PlantedBug::kLeaveTimerArmed:
       return "leave-timer-armed";
+    case PlantedBug::kSkipGaps:
+      return "skip-gaps";
     case PlantedBug::kForgetDedupe:
       return "forget-dedupe";
     case PlantedBug::kForgetToSaveProgress:

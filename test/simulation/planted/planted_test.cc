@@ -118,15 +118,24 @@ Violations halves() {
 /// Who was cut off tells of a member that has failed meanwhile.
 Violations told_of_the_dead() {
   Stage stage(20);
-  stage.world.partition({{19}});
+  stage.world.change_links([](Network& network) {
+    for (NodeIndex other = 0; other < 19; ++other) {
+      network.cut(19, other);
+      network.cut(other, 19);
+    }
+  });
   stage.world.crash(3, StopKind::kCrash);
   const auto noticed = [&] {
     const auto member = stage.world.node(0).member("node-3");
     return member && member->status == membership::Status::kFailed;
   };
   (void)stage.world.run_while_not(noticed, 20s, 1ms);
-  stage.world.heal();
-  stage.world.join(19, {0});
+  // Newcomers hear of it from one who does not know, and tell others.
+  for (int i = 0; i < 8; ++i) {
+    stage.world.join(stage.world.add_node(), {19, 0});
+    stage.world.run_for(100ms);
+  }
+  stage.world.change_links([](Network& network) { network.mend_all(); });
   return stage.end(30s);
 }
 
@@ -178,12 +187,14 @@ Violations back_for_good() {
   return stage.end(10s);
 }
 
-/// A member that hears nobody suspects everybody.
-Violations deaf() {
-  Stage stage(8);
-  stage.world.change_links([](Network& network) { network.set_ingress_loss(5, 1.0); });
+/// A member is heard by nobody, and hears others now and then.
+Violations unheard() {
+  WorldOptions options;
+  options.node.guards.deaf = false;  // else what it hears now and then gives the others more time
+  Stage stage(8, options);
+  stage.world.change_links([](Network& network) { network.set_egress_loss(5, 1.0); });
   stage.world.run_for(60s);
-  stage.world.change_links([](Network& network) { network.set_ingress_loss(5, 0); });
+  stage.world.change_links([](Network& network) { network.set_egress_loss(5, 0); });
   return stage.end(60s);
 }
 
@@ -233,6 +244,17 @@ Violations events_under_noise() {
     (void)stage.world.send_event(static_cast<NodeIndex>(i % 3), "name", std::to_string(i));
     stage.world.run_for(100ms);
   }
+  set_noise(stage.world, 0, 0, 0);
+  return stage.end(20s);
+}
+
+Violations events_in_a_burst() {
+  Stage stage(8);
+  set_noise(stage.world, 0.2, 0.3, 0.3);
+  for (int i = 0; i < 40; ++i) {
+    (void)stage.world.send_event(static_cast<NodeIndex>(i % 3), "name", std::to_string(i));
+  }
+  stage.world.run_for(1s);
   set_noise(stage.world, 0, 0, 0);
   return stage.end(20s);
 }
@@ -362,7 +384,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kRefuteWithoutRaising, "accuracy", short_pauses},
       {PlantedBug::kIgnoreAccusations, "accuracy", short_pauses},
       {PlantedBug::kBelieveFailedAtOnce, "accuracy", halves},
-      {PlantedBug::kBelieveOneWord, "failure-confirmed", deaf},
+      {PlantedBug::kBelieveOneWord, "failure-confirmed", unheard},
       {PlantedBug::kSuspectWithoutTime, "failure-not-early", silent_crash},
       {PlantedBug::kRefuteWithoutRaising, "refutation-once", short_pauses},
       {PlantedBug::kForgetSuspicionTimer, "suspicion-ends", silent_crash},
@@ -381,6 +403,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kFailedMeansLeft, "no-false-leave", long_pause},
       {PlantedBug::kFailedBeatsLeft, "left-stays-left", left_while_suspected},
       {PlantedBug::kForgetDedupe, "event-once", events_under_noise},
+      {PlantedBug::kSkipGaps, "event-order", events_in_a_burst},
       {PlantedBug::kForgetToSaveProgress, "event-once", events_and_restarts},
       {PlantedBug::kReportIdBeforeCounting, "event-known", events_under_noise},
       {PlantedBug::kSwapStrings, "event-payload", events_under_noise},

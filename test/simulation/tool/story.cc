@@ -160,7 +160,12 @@ void Story::action(NodeIndex node, const membership::Action& action) {
     member_event(*member);
   } else if (const auto* event = std::get_if<membership::UserEventArrived>(&action)) {
     say("the event '" + event->name + "' arrives" +
-        (event->deliver ? "" : "; it is older than its join, and no handler runs"));
+        (event->timing == membership::EventTiming::kLive     ? ""
+         : event->timing == membership::EventTiming::kMissed ? ", which it had missed"
+                                                             : "; it is older than its join"));
+  } else if (const auto* missed = std::get_if<membership::EventsMissed>(&action)) {
+    say("it gives up the events " + std::to_string(missed->first) + " to " +
+        std::to_string(missed->last) + " of " + member_word(missed->origin_name));
   } else if (const auto* query = std::get_if<membership::QueryArrived>(&action)) {
     say(member_word(query->source) + " asks it '" + query->name + "'");
   } else if (const auto* ended = std::get_if<membership::QueryEnded>(&action)) {

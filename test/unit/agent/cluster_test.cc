@@ -112,7 +112,7 @@ TEST_CASE_METHOD(Pair, "a bad event is refused and nothing is sent") {
   const auto refused = a.cluster->send_event("", "x", false, [](const auto&) { FAIL(); });
   REQUIRE_FALSE(refused);
   CHECK(refused.error().kind == ErrorKind::kInvalid);
-  CHECK(a.cluster->send_event("n", std::string(5000, 'x'), false, {}).error().kind ==
+  CHECK(a.cluster->send_event("n", std::string(2U << 20, 'x'), false, {}).error().kind ==
         ErrorKind::kTooLarge);
 }
 

@@ -33,8 +33,8 @@ TEST_CASE("each change of a member has its event") {
 }
 
 TEST_CASE("a user event is the same event when it is taken up after a restart") {
-  const membership::UserEventArrived arrived{message_id(1, 5), 40, "deploy", "v2", true, true,
-                                             "record"};
+  const membership::UserEventArrived arrived{
+      message_id(1, 5), 40, "deploy", "v2", true, membership::EventTiming::kLive, "record"};
   const handlers::Event event = to_handler_event(arrived);
   CHECK(event.type == EventType::kUser);
   CHECK(event.name == "deploy");

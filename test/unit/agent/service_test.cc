@@ -143,7 +143,7 @@ TEST_CASE_METHOD(Fixture, "an event is answered when it is kept") {
   CHECK(answer.error().empty());
   CHECK(answer.event().id().ends_with(".1"));
   CHECK(answer.event().ltime() > 0);
-  request.mutable_event()->set_payload(std::string(2000, 'x'));
+  request.mutable_event()->set_payload(std::string(1U << 20, 'x'));
   CHECK(ask(request).error().find("limit") != std::string::npos);
 }
 
@@ -284,7 +284,7 @@ control::Request monitor(const char* level, const char* filter) {
 }
 
 membership::UserEventArrived user_event(const char* name) {
-  return {message_id(1, 1), 9, name, "payload", false, true, ""};
+  return {message_id(1, 1), 9, name, "payload", false, membership::EventTiming::kLive, ""};
 }
 
 TEST_CASE_METHOD(Fixture, "a monitor sees the events that it asked for") {

@@ -96,9 +96,9 @@ TEST_CASE("protocol options out of range are blamed on what was written") {
   CHECK(OneFile("protocol_options:\n  suspicion_min: 40s\n").error() ==
         "agent.yaml:2:18: suspicion_min: option out of range: 0 < suspicion_min <= suspicion_max");
   CHECK(
-      OneFile("user_event_size_limit: 2000\n").error() ==
+      OneFile("user_event_size_limit: 2000000\n").error() ==
       "agent.yaml:1:24: user_event_size_limit: option out of range: user_event_size_limit must be "
-      "1..1024 bytes");
+      "1..1048576 bytes");
   CHECK(OneFile("protocol_options:\n  stream_probes: 3\n").error() ==
         "agent.yaml:2:18: stream_probes: wants true or false, not '3'");
 }

@@ -160,10 +160,10 @@ TEST_CASE("an event reaches every member once and the sender too") {
 TEST_CASE("events and queries over their limits are refused with the limit") {
   Cluster cluster(1);
   Node& node = *cluster.nodes[0];
-  const auto event = node.send_event(cluster.now, "e", std::string(512, 'x'), false);
+  const auto event = node.send_event(cluster.now, "e", std::string(1U << 20, 'x'), false);
   REQUIRE_FALSE(event.has_value());
   CHECK(event.error().message ==
-        "user event exceeds configured limit of 512 bytes before encoding");
+        "user event exceeds configured limit of 1048576 bytes before encoding");
   QueryOptions query;
   query.name = "q";
   query.payload = std::string(1024, 'x');

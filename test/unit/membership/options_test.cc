@@ -32,7 +32,7 @@ TEST_CASE("an option out of range is named") {
   fanout.tree_fanout = 1;
   CHECK_FALSE(fanout.validate().has_value());
   Options size;
-  size.user_event_size_limit = 1025;
+  size.user_event_size_limit = (1U << 20) + 1;
   CHECK_FALSE(size.validate().has_value());
 }
 
