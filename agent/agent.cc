@@ -275,6 +275,7 @@ Result<void> Agent::take_over(Config loaded) {
   config_.skip_leave_on_interrupt = loaded.skip_leave_on_interrupt;
   log_->set_level(config_.log_level);
   dispatcher_->set_handlers(std::move(*specs));
+  set_missed_policy();
   return {};
 }
 

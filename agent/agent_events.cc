@@ -45,7 +45,22 @@ Result<void> Agent::open_dispatcher() {
   auto specs = make_handler_specs(config_.event_handlers, config_);
   if (!specs) return tl::unexpected(specs.error());
   dispatcher_->set_handlers(std::move(*specs));
+  missed_ = std::make_unique<MissedEvents>(io_, [this](handlers::Event event) {
+    dispatcher_->dispatch(std::move(event), to_host(cluster_->node().self()));
+  });
+  set_missed_policy();
   return {};
+}
+
+void Agent::set_missed_policy() {
+  bool latest = false;
+  bool past = false;
+  for (const HandlerConfig& handler : config_.event_handlers) {
+    latest = latest || handler.missed == "latest";
+    past = past || handler.missed == "latest" || handler.missed == "all";
+  }
+  missed_->set_wanted(latest);
+  cluster_->set_wants_past(past);
 }
 
 ClusterHooks Agent::cluster_hooks() {
@@ -58,7 +73,7 @@ ClusterHooks Agent::cluster_hooks() {
   hooks.user_event = [this](const membership::UserEventArrived& event) {
     service_->saw(event);
     jobs_->expect(event.id);
-    dispatcher_->dispatch(to_handler_event(event), to_host(cluster_->node().self()));
+    missed_->arrived(to_handler_event(event));
   };
   hooks.query = [this](const membership::QueryArrived& query) {
     if (query.name == kReachabilityQuery) return report_ways(query.id);
@@ -139,7 +154,7 @@ void Agent::resume_jobs() {
   jobs_->resume(*dispatcher_, std::move(state.jobs), state.last_job);
   for (const PendingEvent& event : state.pending) {
     jobs_->expect(event.id);
-    dispatcher_->dispatch(to_handler_event(event), host);
+    missed_->arrived(to_handler_event(event));
   }
 }
 

@@ -21,6 +21,7 @@
 #include "agent/job_ledger.h"
 #include "agent/joiner.h"
 #include "agent/log.h"
+#include "agent/missed_events.h"
 #include "agent/notify.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
@@ -53,6 +54,8 @@ class Agent {
   Result<void> open_dispatcher();
   ClusterHooks cluster_hooks();
   handlers::DispatcherHooks dispatcher_hooks();
+  /// What the handlers of the configuration want of events that were missed.
+  void set_missed_policy();
   void report_ways(const membership::MessageId& query);
   void job_refused(const handlers::JobName& job, handlers::DropReason reason);
   void job_finished(const handlers::JobReport& report);
@@ -81,6 +84,7 @@ class Agent {
   std::unique_ptr<JobLedger> jobs_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<handlers::Dispatcher> dispatcher_;
+  std::unique_ptr<MissedEvents> missed_;  // before it in the way of an event
   std::unique_ptr<Joiner> joiner_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;

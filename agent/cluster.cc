@@ -53,6 +53,13 @@ std::string milliseconds(membership::Duration duration) {
          " ms";
 }
 
+std::string events_missed_text(const membership::EventsMissed& missed) {
+  const uint64_t count = missed.last - missed.first + 1;
+  return std::to_string(count) + (count == 1 ? " user event" : " user events") + " of " +
+         missed.origin_name + " missed for good: no member keeps " + (count == 1 ? "it" : "them") +
+         " any longer; see event_retention";
+}
+
 }  // namespace
 
 /// What one round of actions asks to be kept, and what waits for that.
@@ -234,14 +241,28 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
     } else if constexpr (std::is_same_v<T, membership::MemberEvent>) {
       member_changed(batch, one);
     } else if constexpr (std::is_same_v<T, membership::UserEventArrived>) {
-      batch.changes.push_back(PutEvent{one.id, one.record});
+      // Who asked for a replay is given all of it; without, only handlers that name a policy.
+      if (one.timing == membership::EventTiming::kBeforeJoin && replay_asked_) {
+        one.timing = membership::EventTiming::kMissed;
+      }
+      const auto age = std::chrono::duration_cast<std::chrono::seconds>(one.age).count();
       batch.changes.push_back(
-          PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce}});
+          PutEvent{one.id, one.record, store_.unix_now() - age, own_events_.contains(one.id)});
+      batch.changes.push_back(
+          PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce, one.timing}});
       batch.deliveries.push_back({std::move(one), std::nullopt});
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
       const auto left = std::chrono::ceil<std::chrono::seconds>(one.deadline - now()).count();
       batch.changes.push_back(PutQuery{one.id, store_.unix_now() + left + kRememberQuery_s});
       batch.deliveries.push_back({std::nullopt, std::move(one)});
+    } else if constexpr (std::is_same_v<T, membership::EventConfirmed>) {
+      const auto found = own_confirms_.find(one.confirm);
+      if (found == own_confirms_.end()) return;
+      const auto confirmed = found->second.confirmed;  // it may cancel the confirmation
+      if (confirmed) confirmed(one);
+    } else if constexpr (std::is_same_v<T, membership::ConfirmEnded>) {
+      auto listener = own_confirms_.extract(one.confirm);
+      if (!listener.empty()) listener.mapped().ended(one);
     } else if constexpr (std::is_same_v<T, membership::QueryAnswered>) {
       const auto found = own_queries_.find(one.id);
       if (found == own_queries_.end()) return;
@@ -256,10 +277,8 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
       if (hooks_.left) asio::post(io_, hooks_.left);
     } else if constexpr (std::is_same_v<T, membership::Trace>) {
       trace(one);
-    } else if constexpr (std::is_same_v<T, membership::EventsMissed> ||
-                         std::is_same_v<T, membership::EventConfirmed> ||
-                         std::is_same_v<T, membership::ConfirmEnded>) {
-      return;
+    } else if constexpr (std::is_same_v<T, membership::EventsMissed>) {
+      log_.warn("cluster", events_missed_text(one));
     } else {
       batch.changes.push_back(std::move(one));  // SaveProgress, ForgetEvent, ForgetProgress
     }

@@ -89,6 +89,9 @@ class Cluster {
   void join(const std::vector<std::string>& targets, bool replay, JoinDone done);
   /// The same without looking up.
   void join(const membership::Address& address, bool replay, JoinDone done);
+  /// Whether joins are to bring events from before a first join even if not asked for: for
+  /// handlers that want them (EventTiming::kBeforeJoin). A replay that was asked for is kMissed.
+  void set_wants_past(bool wants) { wants_past_ = wants; }
   /// ClusterHooks::left follows.
   void leave();
   Result<void> force_leave(std::string_view name, bool prune);
@@ -102,6 +105,17 @@ class Cluster {
   /// returned means that nothing was sent.
   Result<void> send_event(std::string_view name, std::string_view payload, bool coalesce,
                           EventDone done);
+
+  struct ConfirmListener {
+    std::function<void(const membership::EventConfirmed&)> confirmed;
+    std::function<void(const membership::ConfirmEnded&)> ended;
+  };
+  /// Asks all live members whether they have this event. The result names the confirmation.
+  Result<membership::MessageId> confirm_event(const membership::MessageId& event,
+                                              membership::Duration timeout,
+                                              ConfirmListener listener);
+  /// The listener hears no more.
+  void cancel_confirm(const membership::MessageId& confirm);
 
   struct QueryListener {
     std::function<void(const membership::QueryAnswered&)> answered;
@@ -189,8 +203,11 @@ class Cluster {
   std::map<uint64_t, Contact> contacts_;  // by the number that Node::join gave
   std::unordered_map<membership::MessageId, EventDone> own_events_;
   std::unordered_map<membership::MessageId, QueryListener> own_queries_;
+  std::unordered_map<membership::MessageId, ConfirmListener> own_confirms_;
   std::map<membership::NodeId, membership::Address> lost_;
   bool knows_members_ = false;
+  bool wants_past_ = false;
+  bool replay_asked_ = false;
   ClusterStatistics statistics_;
   // What is posted, and callbacks of the store, hold a weak pointer to it.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

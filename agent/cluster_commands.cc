@@ -56,7 +56,9 @@ void Cluster::contact(uint64_t join, const std::string& target,
                       const std::vector<membership::Address>& addresses) {
   std::vector<membership::Address> some = addresses;
   if (some.size() > kMaxAddresses) some.resize(kMaxAddresses);
-  const uint64_t number = node_->join(now(), some, joins_.at(join).replay);
+  const bool replay = joins_.at(join).replay;
+  replay_asked_ = replay_asked_ || replay;
+  const uint64_t number = node_->join(now(), some, replay || wants_past_);
   contacts_[number] = {join, target, some.size(), false, {}};
   pump_later();
 }
@@ -111,6 +113,22 @@ Result<void> Cluster::send_event(std::string_view name, std::string_view payload
   if (!id) return tl::unexpected(id.error());
   own_events_.emplace(*id, std::move(done));
   return {};
+}
+
+Result<membership::MessageId> Cluster::confirm_event(const membership::MessageId& event,
+                                                     membership::Duration timeout,
+                                                     ConfirmListener listener) {
+  auto confirm = node_->confirm_event(now(), event, timeout);
+  pump_later();
+  if (!confirm) return tl::unexpected(confirm.error());
+  own_confirms_.emplace(confirm->id, std::move(listener));
+  return confirm->id;
+}
+
+void Cluster::cancel_confirm(const membership::MessageId& confirm) {
+  own_confirms_.erase(confirm);
+  node_->cancel_confirm(now(), confirm);
+  pump_later();
 }
 
 Result<membership::QueryHandle> Cluster::send_query(const membership::QueryOptions& query,

@@ -18,6 +18,18 @@ handlers::TimePoint to_steady(membership::TimePoint time) {
       std::chrono::duration_cast<handlers::Duration>(time.time_since_epoch()));
 }
 
+handlers::EventTiming to_timing(membership::EventTiming timing) {
+  switch (timing) {
+    case membership::EventTiming::kLive:
+      return handlers::EventTiming::kLive;
+    case membership::EventTiming::kMissed:
+      return handlers::EventTiming::kMissed;
+    case membership::EventTiming::kBeforeJoin:
+      return handlers::EventTiming::kBeforeJoin;
+  }
+  return handlers::EventTiming::kLive;
+}
+
 }  // namespace
 
 std::string pending_event_id(const membership::MessageId& id) {
@@ -60,6 +72,7 @@ Event to_handler_event(const membership::UserEventArrived& event) {
   out.payload = event.payload;
   out.ltime = event.ltime;
   out.coalesce = event.coalesce;
+  out.timing = to_timing(event.timing);
   return out;
 }
 
@@ -71,6 +84,7 @@ Event to_handler_event(const PendingEvent& event) {
   out.payload = event.payload;
   out.ltime = event.ltime;
   out.coalesce = event.coalesce;
+  out.timing = to_timing(event.timing);
   return out;
 }
 

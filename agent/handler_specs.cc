@@ -57,7 +57,7 @@ Result<handlers::HandlerPolicy> make_policy(const HandlerConfig& from) {
   return policy;
 }
 
-Result<handlers::HandlerSpec> make_spec(const HandlerConfig& from, const Config& defaults) {
+Result<handlers::HandlerSpec> make_plain_spec(const HandlerConfig& from, const Config& defaults) {
   handlers::HandlerLimits limits;
   limits.timeout = to_steady(from.timeout.value_or(defaults.handler_timeout));
   limits.concurrency = from.concurrency.value_or(defaults.handler_concurrency);
@@ -81,6 +81,12 @@ Result<handlers::HandlerSpec> make_spec(const HandlerConfig& from, const Config&
   if (!from.run.empty()) spec->command = join(from.run);
   if (spec->filters.size() > 1) policy->name.clear();
   spec->policy = *std::move(policy);
+  return spec;
+}
+
+Result<handlers::HandlerSpec> make_spec(const HandlerConfig& from, const Config& defaults) {
+  auto spec = make_plain_spec(from, defaults);
+  if (spec) spec->missed = handlers::parse_missed_events(from.missed);
   return spec;
 }
 

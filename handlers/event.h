@@ -36,6 +36,13 @@ enum class EventType : uint8_t {
   return type < EventType::kUser;
 }
 
+/// When a user event happened, as this host sees it.
+enum class EventTiming : uint8_t {
+  kLive,        ///< now
+  kMissed,      ///< while this host was away
+  kBeforeJoin,  ///< before this host first joined
+};
+
 using Tags = std::map<std::string, std::string>;
 
 /// One line of a member event's input. The role is the tag `role`.
@@ -59,6 +66,10 @@ struct Event {
   std::string payload;    ///< user event, query
   uint64_t ltime = 0;     ///< user event, query: Lamport time
   bool coalesce = false;  ///< user event: the newest of a name stands for those before it
+
+  EventTiming timing = EventTiming::kLive;  ///< user event
+  /// Missed user event: the newest of its name among those that were missed together.
+  bool latest = true;
 
   std::string source;           ///< query: name of the asking member
   TimePoint deadline = kNever;  ///< query: no answer counts after it

@@ -160,6 +160,7 @@ Result<HandlerSpec> HandlerSpec::make(HandlerPolicy policy, std::string command,
 }
 
 bool HandlerSpec::matches(size_t entry, const Event& event) const {
+  if (!wants(event)) return false;
   if (policy.on.empty()) return filters[entry].matches(event);
   return std::ranges::any_of(policy.on, [&](const Subscription& on) { return on.matches(event); });
 }
@@ -186,6 +187,39 @@ std::vector<std::string> HandlerSpec::program() const {
 bool HandlerSpec::same_as(const HandlerSpec& other) const {
   return filters == other.filters && command == other.command && policy.on == other.policy.on &&
          policy.arguments == other.policy.arguments && policy.name == other.policy.name;
+}
+
+std::string_view missed_events_name(MissedEvents missed) {
+  switch (missed) {
+    case MissedEvents::kAll:
+      return "all";
+    case MissedEvents::kLatest:
+      return "latest";
+    case MissedEvents::kNone:
+      return "none";
+  }
+  return "all";
+}
+
+std::optional<MissedEvents> parse_missed_events(std::string_view name) {
+  for (const auto missed : {MissedEvents::kAll, MissedEvents::kLatest, MissedEvents::kNone}) {
+    if (name == missed_events_name(missed)) return missed;
+  }
+  return std::nullopt;
+}
+
+bool HandlerSpec::wants(const Event& event) const {
+  if (event.type != EventType::kUser || event.timing == EventTiming::kLive) return true;
+  const bool before_join = event.timing == EventTiming::kBeforeJoin;
+  switch (missed.value_or(before_join ? MissedEvents::kNone : MissedEvents::kAll)) {
+    case MissedEvents::kAll:
+      return true;
+    case MissedEvents::kLatest:
+      return event.latest;
+    case MissedEvents::kNone:
+      return false;
+  }
+  return true;
 }
 
 std::string HandlerSpec::to_string() const {

@@ -30,6 +30,13 @@ struct Filter {
   bool operator==(const Filter&) const = default;
 };
 
+/// What a handler gets of the user events that its host missed.
+enum class MissedEvents : uint8_t { kAll, kLatest, kNone };
+
+/// "all", "latest" or "none".
+[[nodiscard]] std::string_view missed_events_name(MissedEvents missed);
+[[nodiscard]] std::optional<MissedEvents> parse_missed_events(std::string_view name);
+
 inline constexpr size_t kMaxConcurrency = 1024;
 inline constexpr size_t kMaxQueue = 65'536;
 inline constexpr size_t kMaxOutputTail = size_t{1} << 20;
@@ -60,6 +67,11 @@ struct HandlerSpec {
   std::string command;  ///< for /bin/sh -c
   HandlerLimits limits;
   HandlerPolicy policy;
+  /// None: all that happened while the host was away, and nothing from before its first join.
+  std::optional<MissedEvents> missed;
+
+  /// Whether it wants this user event at all; true for all that happen now, and for other events.
+  [[nodiscard]] bool wants(const Event& event) const;
 
   /// Serf's `FILTER=COMMAND`, split at the first '='; without '=', all events. FILTER is a list
   /// with commas and no spaces. Errors: kInvalid, with the remedy.

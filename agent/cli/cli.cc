@@ -186,7 +186,8 @@ int run_cli(int argc, char** argv, AgentRunner run_agent) {
                   ::isatty(STDOUT_FILENO) == 1,
                   ::isatty(STDERR_FILENO) == 1,
                   Environment::of_process(),
-                  std::move(run_agent)};
+                  std::move(run_agent),
+                  &std::cin};
   return run_cli(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context);
 }
 

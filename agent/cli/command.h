@@ -28,6 +28,7 @@ struct Context {
   bool err_terminal = false;
   Environment environment = {};
   AgentRunner run_agent = nullptr;
+  std::istream* in = nullptr;  ///< standard input; none: empty
 };
 
 struct Command;

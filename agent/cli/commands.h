@@ -11,6 +11,7 @@ namespace starling::agent {
 
 const Command& agent_command();
 const Command& event_command();
+const Command& events_command();
 const Command& force_leave_command();
 const Command& info_command();
 const Command& join_command();

@@ -83,12 +83,37 @@ std::string join_json(const control::JoinReply& reply, const std::string& error)
   return dump(json);
 }
 
-std::string event_json(const control::EventRequest& request, const control::EventReply& reply) {
+std::string event_json(const control::EventRequest& request, const control::EventReply& reply,
+                       const std::optional<control::EventConfirmDone>& confirmation) {
   Json json;
   json["name"] = request.name();
   json["coalesce"] = request.coalesce();
   json["id"] = reply.id();
   json["ltime"] = reply.ltime();
+  if (confirmation) {
+    json["confirmed"] = confirmation->confirmed();
+    json["missing"] =
+        std::vector<std::string>(confirmation->missing().begin(), confirmation->missing().end());
+    json["timed_out"] = confirmation->timed_out();
+  }
+  return dump(json);
+}
+
+std::string events_json(const control::EventsReply& reply) {
+  Json json;
+  json["events"] = Json::array();
+  for (const control::HeldEvent& event : reply.events()) {
+    Json one = {{"id", event.id()}, {"origin", event.origin()}, {"name", event.name()}};
+    one["ltime"] = event.ltime();
+    one["size"] = event.size();
+    one["coalesce"] = event.coalesce();
+    one["sent_ms"] = event.sent_ms();
+    one["timing"] = event.timing();
+    one["reach"] = event.reach();
+    json["events"].push_back(std::move(one));
+  }
+  json["held"] = reply.held();
+  json["live"] = reply.live();
   return dump(json);
 }
 

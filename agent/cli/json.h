@@ -5,6 +5,7 @@
 // payload then stands beside it in base64 as well. No newline at the end. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,11 @@ std::string info_json(const control::InfoReply& reply);
 std::string tags_json(const control::InfoSection& tags);
 /// {"contacted":N,"failures":{address:reason},"error":...}; `error` only when not empty.
 std::string join_json(const control::JoinReply& reply, const std::string& error);
-std::string event_json(const control::EventRequest& request, const control::EventReply& reply);
+/// {"name","coalesce","id","ltime"}, and with a confirmation {"confirmed","missing","timed_out"}.
+std::string event_json(const control::EventRequest& request, const control::EventReply& reply,
+                       const std::optional<control::EventConfirmDone>& confirmation);
+/// {"events":[{id,origin,ltime,name,size,coalesce,sent_ms,timing,reach}],"held":N,"live":N}
+std::string events_json(const control::EventsReply& reply);
 /// {"Acks":[],"Responses":{},"Failed":{},"Silent":[],"TimedOut":false}
 std::string query_json(const QueryOutcome& outcome);
 

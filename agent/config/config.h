@@ -76,6 +76,9 @@ struct HandlerConfig {
   std::optional<uint64_t> output;
   bool mode_job = false;
 
+  /// User events that happened while this host was away, or before its first join: "all", "latest"
+  /// (of each name) or "none". Empty: all of the former, none of the latter.
+  std::string missed;
   /// "file:line:column" or "-event-handler".
   std::string place;
 };

@@ -26,6 +26,15 @@ Result<void> set_field(HandlerConfig& handler, const std::string& name, const Va
     handler.timeout = *timeout;
     return {};
   }
+  if (name == "missed") {
+    auto text = read_string(value, name);
+    if (!text) return tl::unexpected(text.error());
+    if (*text != "all" && *text != "latest" && *text != "none") {
+      return key_error(value, name, quoted(*text) + " is not all, latest or none");
+    }
+    handler.missed = std::move(*text);
+    return {};
+  }
   if (name != "concurrency") return set_policy_field(handler, name, value);
   auto number = read_number(value, name, 1, kMostRuns);
   if (!number) return tl::unexpected(number.error());
@@ -112,6 +121,7 @@ std::string show_event_handlers(const Config& config) {
     if (handler.run.empty()) fields += ", command: " + json_string(handler.command);
     if (handler.timeout) fields += ", timeout: " + format_duration(*handler.timeout);
     if (handler.concurrency) fields += ", concurrency: " + std::to_string(*handler.concurrency);
+    if (!handler.missed.empty()) fields += ", missed: " + handler.missed;
     fields += show_policy(handler);
     text += "{" + fields.substr(2) + "}";
   }

@@ -257,7 +257,8 @@ constexpr auto kFields = std::to_array<NamedField>({
     {"mode", set_mode},
 });
 
-constexpr std::array<std::string_view, 4> kSimple = {"filter", "command", "timeout", "concurrency"};
+constexpr std::array<std::string_view, 5> kSimple = {"filter", "command", "timeout", "concurrency",
+                                                     "missed"};
 
 }  // namespace
 

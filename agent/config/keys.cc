@@ -165,6 +165,9 @@ const std::array kKeys = {
     Key{"reconnect_interval", OptionKey{&Options::reconnect_interval}},
     Key{"reconnect_timeout", OptionKey{&Options::reconnect_timeout}},
     Key{"tombstone_timeout", OptionKey{&Options::tombstone_timeout}},
+    Key{"event_retention", OptionKey{&Options::event_retention}},
+    Key{"event_retention_count", OptionKey{&Options::event_retention_count}},
+    Key{"event_retention_bytes", OptionKey{&Options::event_retention_bytes}},
     Key{"user_event_size_limit", OptionKey{&Options::user_event_size_limit}},
     Key{"query_size_limit", OptionKey{&Options::query_size_limit}},
     Key{"query_response_size_limit", OptionKey{&Options::query_response_size_limit}},
@@ -208,9 +211,6 @@ const std::array kProtocolKeys = {
     Key{"sync_after", OptionKey{&Options::sync_after}},
     Key{"leave_timeout", OptionKey{&Options::leave_timeout}},
     Key{"stream_timeout", OptionKey{&Options::stream_timeout}},
-    Key{"event_retention", OptionKey{&Options::event_retention}},
-    Key{"event_retention_count", OptionKey{&Options::event_retention_count}},
-    Key{"event_retention_bytes", OptionKey{&Options::event_retention_bytes}},
     Key{"query_timeout_base", OptionKey{&Options::query_timeout_base}},
 };
 

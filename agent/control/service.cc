@@ -116,6 +116,8 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return members(client, request.members());
     case control::Request::kEvent:
       return event(client, request.event());
+    case control::Request::kEvents:
+      return events(client, request.events());
     case control::Request::kQuery:
       return query(client, request.query());
     case control::Request::kTags:
@@ -205,19 +207,6 @@ void Service::members(const Client& client, const control::MembersRequest& reque
                                    "example with -name or -status");
   }
   reply(client, std::move(answer));
-}
-
-void Service::event(const Client& client, const control::EventRequest& request) {
-  const auto sent =
-      parts_.cluster.send_event(request.name(), request.payload(), request.coalesce(),
-                                [client](const Result<Cluster::SentEvent>& event) {
-                                  if (!event) return reply_error(client, event.error().message);
-                                  Reply answer;
-                                  answer.mutable_event()->set_id(event->id.to_string());
-                                  answer.mutable_event()->set_ltime(event->ltime);
-                                  reply(client, std::move(answer));
-                                });
-  if (!sent) reply_error(client, sent.error().message);
 }
 
 void Service::tags(const Client& client, const control::TagsRequest& request) {

@@ -82,6 +82,8 @@ class Service : public RequestHandler {
   void leave(const Client& client);
   void members(const Client& client, const control::MembersRequest& request);
   void event(const Client& client, const control::EventRequest& request);
+  void confirm(const Client& client, const membership::MessageId& event, uint64_t timeout_ms);
+  void events(const Client& client, const control::EventsRequest& request);
   void query(const Client& client, const control::QueryRequest& request);
   void tags(const Client& client, const control::TagsRequest& request);
   void info(const Client& client);
@@ -107,6 +109,7 @@ class Service : public RequestHandler {
   std::map<Key, std::unique_ptr<Monitor>> monitors_;
   QueryOffers offers_;
   std::map<Key, membership::MessageId> queries_;
+  std::map<Key, membership::MessageId> confirms_;
   std::map<Key, std::shared_ptr<Gathering>> reachability_;
 };
 

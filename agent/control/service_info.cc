@@ -130,6 +130,8 @@ void add_network(control::InfoReply& reply, const Service::Parts& parts) {
   network.add("streams_opened", counts.streams_opened);
   network.add("streams_accepted", counts.streams_accepted);
   network.add("streams_failed", counts.streams_failed);
+  network.add("stream_bytes_sent", counts.stream_bytes_sent);
+  network.add("stream_bytes_received", counts.stream_bytes_received);
   network.add("stream_limit", counts.stream_limit);
   network.add("handshakes_failed", counts.handshakes_failed);
   network.add("handshakes_unknown_key", counts.handshakes_unknown_key);

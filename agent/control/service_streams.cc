@@ -95,6 +95,12 @@ void Service::session_closed(const std::shared_ptr<Session>& session) {
   const auto end = queries_.upper_bound(last);
   for (auto query = begin; query != end; ++query) parts_.cluster.cancel_query(query->second);
   queries_.erase(begin, end);
+  const auto first_confirm = confirms_.lower_bound(first);
+  const auto last_confirm = confirms_.upper_bound(last);
+  for (auto confirm = first_confirm; confirm != last_confirm; ++confirm) {
+    parts_.cluster.cancel_confirm(confirm->second);
+  }
+  confirms_.erase(first_confirm, last_confirm);
 }
 
 // --- queries -----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ using membership::NodeId;
 using membership::SaveProgress;
 using sqlite::Statement;
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 constexpr int kBusyTimeoutMs = 2000;
 // Rows that have outlived their use are swept after so many changes, and at start.
 constexpr unsigned kSweepAfter = 4096;
@@ -37,7 +37,7 @@ constexpr const char* kSchema = R"sql(
     WITHOUT ROWID;
   CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, record BLOB NOT NULL,
-    UNIQUE (origin, epoch, sequence));
+    sent INTEGER NOT NULL DEFAULT 0, UNIQUE (origin, epoch, sequence));
   CREATE TABLE progress (origin BLOB NOT NULL, epoch INTEGER NOT NULL, contiguous INTEGER NOT NULL,
     beyond BLOB NOT NULL, PRIMARY KEY (origin, epoch)) WITHOUT ROWID;
   CREATE TABLE queries (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
@@ -45,7 +45,8 @@ constexpr const char* kSchema = R"sql(
     UNIQUE (origin, epoch, sequence));
   CREATE TABLE pending (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, ltime INTEGER NOT NULL, name BLOB NOT NULL,
-    payload BLOB NOT NULL, coalesce INTEGER NOT NULL, UNIQUE (origin, epoch, sequence));
+    payload BLOB NOT NULL, coalesce INTEGER NOT NULL, timing INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (origin, epoch, sequence));
   CREATE TABLE tags (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID;
   CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 )sql";
@@ -56,6 +57,14 @@ constexpr const char* kFromVersion1 = R"sql(
   DELETE FROM pending WHERE EXISTS (SELECT 1 FROM started WHERE started.origin = pending.origin
     AND started.epoch = pending.epoch AND started.sequence = pending.sequence);
   DROP TABLE started;
+)sql";
+
+// Version 2 did not know when an event was sent, nor that it was missed. What it kept counts as
+// sent at the time of the change.
+constexpr const char* kFromVersion2 = R"sql(
+  ALTER TABLE events ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE pending ADD COLUMN timing INTEGER NOT NULL DEFAULT 0;
+  UPDATE events SET sent = unixepoch();
 )sql";
 
 enum Query : size_t {
@@ -80,12 +89,12 @@ enum Query : size_t {
 constexpr std::array<const char*, kQueries> kSql = {
     "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?, ?, ?)",
     "DELETE FROM members WHERE id = ?",
-    "INSERT OR IGNORE INTO events (origin, epoch, sequence, record) VALUES (?, ?, ?, ?)",
+    "INSERT OR IGNORE INTO events (origin, epoch, sequence, record, sent) VALUES (?, ?, ?, ?, ?)",
     "DELETE FROM events WHERE origin = ? AND epoch = ? AND sequence = ?",
     "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
     "DELETE FROM progress WHERE origin = ? AND epoch = ?",
-    "INSERT OR IGNORE INTO pending (origin, epoch, sequence, ltime, name, payload, coalesce) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "INSERT OR IGNORE INTO pending (origin, epoch, sequence, ltime, name, payload, coalesce, "
+    "timing) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "DELETE FROM pending WHERE origin = ? AND epoch = ? AND sequence = ?",
     "INSERT OR REPLACE INTO queries (origin, epoch, sequence, expires) VALUES (?, ?, ?, ?)",
     "DELETE FROM tags",
@@ -119,7 +128,16 @@ std::vector<uint64_t> unpack_sequences(std::string_view packed) {
 bool is_durable(const Change& change) {
   if (const auto* start = std::get_if<StartJob>(&change)) return start->durable;
   if (const auto* end = std::get_if<EndJob>(&change)) return end->durable;
+  if (const auto* event = std::get_if<PutEvent>(&change)) return event->durable;
   return false;
+}
+
+membership::EventTiming timing_of(int64_t stored) {
+  using membership::EventTiming;
+  for (const auto timing : {EventTiming::kMissed, EventTiming::kBeforeJoin}) {
+    if (stored == static_cast<int64_t>(timing)) return timing;
+  }
+  return EventTiming::kLive;
 }
 
 bool is_damage(int code) {
@@ -182,7 +200,7 @@ class Database::Impl {
   template <typename Row>
   int each(const char* sql, Row row);
   int load_members(StoredState& state);
-  int load_events(StoredState& state);
+  int load_events(StoredState& state, int64_t unix_now);
   int load_progress(StoredState& state);
   int load_pending(StoredState& state);
   int load_small(StoredState& state, int64_t unix_now);
@@ -248,8 +266,13 @@ int Database::Impl::migrate() {
   int code = sqlite::execute(connection_.get(), "BEGIN IMMEDIATE");
   if (code == SQLITE_OK && version_ == 0) code = sqlite::execute(connection_.get(), kSchema);
   if (code == SQLITE_OK && version_ == 1) code = sqlite::execute(connection_.get(), kFromVersion1);
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), JobTable::kSchema);
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 2");
+  if (code == SQLITE_OK && version_ < 2) {
+    code = sqlite::execute(connection_.get(), JobTable::kSchema);
+  }
+  if (code == SQLITE_OK && version_ != 0) {
+    code = sqlite::execute(connection_.get(), kFromVersion2);
+  }
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 3");
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
   return code;
 }
@@ -284,11 +307,14 @@ int Database::Impl::load_members(StoredState& state) {
               });
 }
 
-int Database::Impl::load_events(StoredState& state) {
-  return each("SELECT origin, epoch, sequence, record FROM events ORDER BY number",
+int Database::Impl::load_events(StoredState& state, int64_t unix_now) {
+  return each("SELECT origin, epoch, sequence, record, sent FROM events ORDER BY number",
               [&](Statement& row) {
                 const auto id = row.message();
-                state.events.push_back({id, row.bytes()});
+                std::string record = row.bytes();
+                // The clock may have been set back meanwhile.
+                const int64_t age = std::max<int64_t>(unix_now - row.integer(), 0);
+                state.events.push_back({id, std::move(record), std::chrono::seconds(age)});
               });
 }
 
@@ -307,7 +333,8 @@ int Database::Impl::load_progress(StoredState& state) {
 
 int Database::Impl::load_pending(StoredState& state) {
   return each(
-      "SELECT origin, epoch, sequence, ltime, name, payload, coalesce FROM pending ORDER BY number",
+      "SELECT origin, epoch, sequence, ltime, name, payload, coalesce, timing "
+      "FROM pending ORDER BY number",
       [&](Statement& row) {
         PendingEvent event;
         event.id = row.message();
@@ -315,6 +342,7 @@ int Database::Impl::load_pending(StoredState& state) {
         event.name = row.bytes();
         event.payload = row.bytes();
         event.coalesce = row.integer() != 0;
+        event.timing = timing_of(row.integer());
         state.pending.push_back(std::move(event));
       });
 }
@@ -347,7 +375,7 @@ Result<StoredState> Database::Impl::load(int64_t unix_now) {
   StoredState state;
   int code = sweep(unix_now);
   if (code == SQLITE_OK) code = load_members(state);
-  if (code == SQLITE_OK) code = load_events(state);
+  if (code == SQLITE_OK) code = load_events(state, unix_now);
   if (code == SQLITE_OK) code = load_progress(state);
   if (code == SQLITE_OK) code = load_pending(state);
   if (code == SQLITE_OK) code = load_small(state, unix_now);
@@ -378,7 +406,7 @@ int Database::Impl::put(const DropMember& change) {
 }
 
 int Database::Impl::put(const PutEvent& change) {
-  return statement(kPutEvent).message(change.id).blob(change.record).run();
+  return statement(kPutEvent).message(change.id).blob(change.record).bind(change.sent).run();
 }
 
 int Database::Impl::put(const SaveProgress& change) {
@@ -407,6 +435,7 @@ int Database::Impl::put(const PutPending& change) {
       .blob(event.name)
       .blob(event.payload)
       .bind(event.coalesce ? 1 : 0)
+      .bind(static_cast<int>(event.timing))
       .run();
 }
 

@@ -35,6 +35,7 @@ struct PendingEvent {
   std::string name;
   std::string payload;
   bool coalesce = false;
+  membership::EventTiming timing = membership::EventTiming::kLive;
 };
 
 /// Changes of tags at run time, which lie over the configured ones: a value, or none for a tag that
@@ -66,6 +67,8 @@ struct DropMember {
 struct PutEvent {
   membership::MessageId id;
   std::string record;
+  int64_t sent = 0;      ///< unix seconds
+  bool durable = false;  ///< must outlive a loss of power: somebody was told that it is kept
 };
 /// To be handed to handlers, until SettleEvent.
 struct PutPending {

@@ -78,9 +78,7 @@ class UserEvents(Case):
         wait_for(lambda: alpha.read("heard") == "one\nfour\n", "the first and the last are heard")
 
     def test_too_large(self):
-        config = f"{self.folder}/small.yaml"
-        with open(config, "w", encoding="utf-8") as file:
-            file.write("user_event_size_limit: 1000\n")
+        config = harness.write_file(f"{self.folder}/agent.yaml", "user_event_size_limit: 512\n")
         alpha, = self.cluster("alpha", arguments=["-config-file", config])
         tried = alpha.cli("event", "big", "x" * 2000, check=False)
         self.assertEqual(tried.returncode, 1)

@@ -49,6 +49,17 @@ TEST_CASE("a user event is the same event when it is taken up after a restart") 
   CHECK(again.coalesce);
 }
 
+TEST_CASE("handlers are told that an event was missed, also after a restart") {
+  using membership::EventTiming;
+  membership::UserEventArrived arrived{message_id(1, 5),     40,      "deploy", "v2", true,
+                                       EventTiming::kMissed, "record"};
+  CHECK(to_handler_event(arrived).timing == handlers::EventTiming::kMissed);
+  arrived.timing = EventTiming::kBeforeJoin;
+  CHECK(to_handler_event(arrived).timing == handlers::EventTiming::kBeforeJoin);
+  const PendingEvent pending{message_id(1, 5), 40, "deploy", "v2", true, EventTiming::kMissed};
+  CHECK(to_handler_event(pending).timing == handlers::EventTiming::kMissed);
+}
+
 TEST_CASE("a query and an event of one number are not mistaken for each other") {
   membership::QueryArrived query{};
   query.id = message_id(1, 5);

@@ -249,7 +249,8 @@ TEST_CASE_METHOD(Fixture, "a job without its handler is skipped") {
 }
 
 TEST_CASE_METHOD(Fixture, "what is refused is written down") {
-  specs.push_back(*handlers::HandlerSpec::make({"user"}, until_file("go"), {.queue = 1}));
+  specs.push_back(*handlers::HandlerSpec::make(std::vector<std::string>{"user"}, until_file("go"),
+                                               {.queue = 1}));
   dispatcher->set_handlers(specs);
   send(1);
   REQUIRE(until_state(1, JobState::kRunning));

@@ -210,6 +210,48 @@ TEST_CASE_METHOD(Fixture, "a query ends with its client") {
   CHECK_FALSE(session->replies.back().error().empty());
 }
 
+TEST_CASE_METHOD(Fixture, "a confirmed event ends when every live member has it") {
+  control::Request request;
+  request.mutable_event()->set_name("deploy");
+  request.mutable_event()->set_payload("v2");
+  request.mutable_event()->set_confirm(true);
+  const auto end = ask(request);
+  REQUIRE(end.has_event_confirm_done());
+  CHECK(end.event_confirm_done().confirmed() == 1);
+  CHECK(end.event_confirm_done().missing_size() == 0);
+  CHECK_FALSE(end.event_confirm_done().timed_out());
+  REQUIRE(session->replies.size() == 3);
+  CHECK_FALSE(session->replies[0].event().id().empty());
+  CHECK_FALSE(session->replies[0].done());
+  CHECK(session->replies[1].event_confirmed().member() == "a");
+}
+
+TEST_CASE_METHOD(Fixture, "events are listed with their origin and size, and chosen by name") {
+  for (const char* name : {"one", "two", "other"}) {
+    control::Request request;
+    request.mutable_event()->set_name(name);
+    request.mutable_event()->set_payload("12345");
+    CHECK(ask(request).error().empty());
+  }
+  control::Request request;
+  request.mutable_events();
+  const auto all = ask(request).events();
+  REQUIRE(all.events_size() == 3);
+  CHECK(all.held() == 3);
+  CHECK(all.live() == 1);
+  CHECK(all.events(0).name() == "other");
+  CHECK(all.events(0).origin() == "a");
+  CHECK(all.events(0).size() == 5);
+  CHECK(all.events(0).timing() == "live");
+  request.mutable_events()->set_name("o.*e");
+  REQUIRE(ask(request).events().events_size() == 1);
+  request.mutable_events()->set_name("");
+  request.mutable_events()->set_limit(2);
+  CHECK(ask(request).events().events_size() == 2);
+  request.mutable_events()->set_name("(");
+  CHECK_FALSE(ask(request).error().empty());
+}
+
 TEST_CASE_METHOD(Fixture, "reachability compares those alive with those that answered") {
   control::Request request;
   request.mutable_reachability();

@@ -9,10 +9,11 @@
 namespace starling::agent::test {
 
 Outcome run(const Words& words, const std::string& control, Terminal terminal,
-            const AgentRunner& run_agent) {
+            const AgentRunner& run_agent, const std::string& input) {
   std::ostringstream out;
   std::ostringstream err;
-  Context context{out, err, terminal.out, terminal.err, {}, run_agent};
+  std::istringstream in(input);
+  Context context{out, err, terminal.out, terminal.err, {}, run_agent, &in};
   context.environment.variable = [&](const std::string& name) -> std::optional<std::string> {
     return name == "STARLING_CONTROL" ? std::optional(control) : std::nullopt;
   };

@@ -28,9 +28,10 @@ struct Terminal {
   bool err = false;
 };
 
-/// `control` is $STARLING_CONTROL; nothing else is set.
+/// `control` is $STARLING_CONTROL; nothing else is set. `input` is on standard input.
 Outcome run(const Words& words, const std::string& control = "/nonexistent/control.sock",
-            Terminal terminal = {}, const AgentRunner& run_agent = nullptr);
+            Terminal terminal = {}, const AgentRunner& run_agent = nullptr,
+            const std::string& input = {});
 
 /// CHECKs all three at once.
 void check(const Outcome& outcome, int status, const std::string& out, const std::string& err = {});

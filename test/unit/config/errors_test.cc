@@ -38,6 +38,11 @@ TEST_CASE("an option in the wrong place is shown the right one") {
         "agent.yaml:2:5: unknown key 'comand'; did you mean 'command'?");
 }
 
+TEST_CASE("what a handler wants of missed events is one of three words") {
+  CHECK(OneFile("event_handlers:\n  - command: x\n    missed: some\n").error() ==
+        "agent.yaml:3:13: missed: 'some' is not all, latest or none");
+}
+
 TEST_CASE("a wrong type names place key and what was there") {
   CHECK(OneFile("insecure: maybe\n").error() ==
         "agent.yaml:1:11: insecure: wants true or false, not 'maybe'");

@@ -123,11 +123,11 @@ TEST_CASE("lists and maps without a value are empty") {
 }
 
 TEST_CASE("a handler may be a map") {
-  const auto config =
-      OneFile(
-          "event_handlers:\n  - filter: user:deploy\n    command: d.sh\n"
-          "    timeout: 5s\n    concurrency: 4\n    queue: 100\n  - command: all.sh\n")
-          .load();
+  const auto config = OneFile(
+                          "event_handlers:\n  - filter: user:deploy\n    command: d.sh\n"
+                          "    timeout: 5s\n    concurrency: 4\n    queue: 100\n    missed: "
+                          "latest\n  - command: all.sh\n")
+                          .load();
   REQUIRE(config);
   REQUIRE(config->event_handlers.size() == 2);
   const HandlerConfig& handler = config->event_handlers[0];
@@ -137,6 +137,8 @@ TEST_CASE("a handler may be a map") {
   CHECK(handler.timeout == seconds(5));
   CHECK(handler.concurrency == 4U);
   CHECK(handler.queue == 100U);
+  CHECK(handler.missed == "latest");
+  CHECK(config->event_handlers[1].missed.empty());
   CHECK_FALSE(config->event_handlers[1].timeout);
 }
 

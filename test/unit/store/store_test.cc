@@ -162,6 +162,32 @@ TEST_CASE("events come back in order of arrival with their progress") {
   CHECK(state.progress[1].contiguous == 2);
 }
 
+TEST_CASE("events come back with their age, even when the clock was set back") {
+  const Scratch scratch;
+  const StoredState state =
+      reopened(scratch.path(), {{PutEvent{message_id(1, 1), "a", kNow - 90, true},
+                                 PutEvent{message_id(1, 2), "b", kNow + 1'000'000}}});
+  REQUIRE(state.events.size() == 2);
+  CHECK(state.events[0].age >= std::chrono::seconds(90));
+  CHECK(state.events[0].age < std::chrono::seconds(900));
+  CHECK(state.events[1].age == std::chrono::seconds(0));
+}
+
+TEST_CASE("it is kept of a pending event that it was missed") {
+  const Scratch scratch;
+  using membership::EventTiming;
+  Changes changes;
+  for (const auto timing : {EventTiming::kLive, EventTiming::kMissed, EventTiming::kBeforeJoin}) {
+    const uint64_t number = changes.size() + 1;
+    changes.push_back(PutPending{{message_id(1, number), number, "deploy", "", false, timing}});
+  }
+  const StoredState state = reopened(scratch.path(), {changes});
+  REQUIRE(state.pending.size() == 3);
+  CHECK(state.pending[0].timing == EventTiming::kLive);
+  CHECK(state.pending[1].timing == EventTiming::kMissed);
+  CHECK(state.pending[2].timing == EventTiming::kBeforeJoin);
+}
+
 TEST_CASE("pending events stay until they are settled") {
   const Scratch scratch;
   const PendingEvent deploy{message_id(1, 1), 40, "deploy", std::string("p\0q", 3), true};
