@@ -58,7 +58,9 @@ Result<void> Agent::start() {
                      .dispatcher = *dispatcher_,
                      .config = config_,
                      .leave = [this](std::function<void()> told) { leave(std::move(told)); },
-                     .reload = [this] { return reload(); }});
+                     .reload = [this] { return reload(); },
+                     .door = [this] { return server_->counters(); },
+                     .rpc = [this] { return rpc_ ? rpc_->counters() : SerfServerCounters{}; }});
   if (auto opened = open_doors(); !opened) return opened;
   begin();
   return {};
@@ -273,6 +275,8 @@ Result<void> Agent::take_over(Config loaded) {
   config_.log_level = loaded.log_level;
   config_.leave_on_terminate = loaded.leave_on_terminate;
   config_.skip_leave_on_interrupt = loaded.skip_leave_on_interrupt;
+  cluster_->set_rates(loaded.options);
+  config_.options = cluster_->node().options();
   log_->set_level(config_.log_level);
   dispatcher_->set_handlers(std::move(*specs));
   set_missed_policy();

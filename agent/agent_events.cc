@@ -83,6 +83,9 @@ ClusterHooks Agent::cluster_hooks() {
                                   service_->handlers_answered(id, to_answer(std::move(outcome)));
                                 });
   };
+  hooks.query_over = [this](const membership::MessageId& id) {
+    dispatcher_->cancel_query(query_event_id(id));
+  };
   hooks.left = [this] { left(); };
   return hooks;
 }
@@ -120,12 +123,15 @@ void Agent::report_ways(const membership::MessageId& query) {
   const proto::ReachabilityReport report = report_reachability(
       cluster_->node(), cluster_->transport().strangers(), std::chrono::steady_clock::now(),
       std::chrono::duration_cast<std::chrono::milliseconds>(unix).count());
-  cluster_->answer_query(query, {membership::ReplyKind::kResponse, report.SerializeAsString(), {}});
+  membership::Answer answer;
+  answer.payload = report.SerializeAsString();
+  cluster_->answer_query(query, std::move(answer));
 }
 
 void Agent::job_refused(const handlers::JobName& job, handlers::DropReason reason) {
-  const LogLevel level =
-      reason == handlers::DropReason::kSuperseded ? LogLevel::kDebug : LogLevel::kWarn;
+  const bool expected = reason == handlers::DropReason::kSuperseded ||
+                        reason == handlers::DropReason::kNotWanted;
+  const LogLevel level = expected ? LogLevel::kDebug : LogLevel::kWarn;
   if (!log_->enabled(level)) return;
   log_->write(level, "handlers",
               "job " + std::to_string(job.number) + " is not run: " + job.handler + " for " +

@@ -68,6 +68,7 @@ struct Cluster::Batch {
   struct Delivery {
     std::optional<membership::UserEventArrived> event;
     std::optional<membership::QueryArrived> query;
+    std::optional<membership::MessageId> over;  // a query's
   };
   std::vector<Delivery> deliveries;  // in order of arrival
 };
@@ -250,11 +251,13 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
           PutEvent{one.id, one.record, store_.unix_now() - age, own_events_.contains(one.id)});
       batch.changes.push_back(
           PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce, one.timing}});
-      batch.deliveries.push_back({std::move(one), std::nullopt});
+      batch.deliveries.push_back({.event = std::move(one), .query = {}, .over = {}});
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
       const auto left = std::chrono::ceil<std::chrono::seconds>(one.deadline - now()).count();
       batch.changes.push_back(PutQuery{one.id, store_.unix_now() + left + kRememberQuery_s});
-      batch.deliveries.push_back({std::nullopt, std::move(one)});
+      batch.deliveries.push_back({.event = {}, .query = std::move(one), .over = {}});
+    } else if constexpr (std::is_same_v<T, membership::QueryOver>) {
+      batch.deliveries.push_back({.event = {}, .query = {}, .over = one.id});
     } else if constexpr (std::is_same_v<T, membership::EventConfirmed>) {
       const auto found = own_confirms_.find(one.confirm);
       if (found == own_confirms_.end()) return;
@@ -315,6 +318,10 @@ void Cluster::save(Batch batch) {
 
 void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
   for (const Batch::Delivery& delivery : batch.deliveries) {
+    if (delivery.over) {
+      if (hooks_.query_over) hooks_.query_over(*delivery.over);
+      continue;
+    }
     if (!saved) ++statistics_.undecided_events;
     if (delivery.query) {
       if (hooks_.query) hooks_.query(*delivery.query);

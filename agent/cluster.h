@@ -48,6 +48,8 @@ struct ClusterHooks {
   /// Kept, and pending in the store if `deliver`.
   std::function<void(const membership::UserEventArrived&)> user_event;
   std::function<void(const membership::QueryArrived&)> query;
+  /// The asker of a query that was delivered wants no more answers.
+  std::function<void(const membership::MessageId&)> query_over;
   /// Our leave has been told to the others.
   std::function<void()> left;
 };
@@ -128,6 +130,8 @@ class Cluster {
   void answer_query(const membership::MessageId& query, membership::Answer answer);
 
   Result<void> set_tags(std::map<std::string, std::string> tags);
+  /// See membership::Node::set_rates.
+  void set_rates(const membership::Options& options);
 
   // --- views ---
   [[nodiscard]] const membership::Node& node() const { return *node_; }

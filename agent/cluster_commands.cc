@@ -147,8 +147,12 @@ void Cluster::cancel_query(const membership::MessageId& query) {
 
 void Cluster::answer_query(const membership::MessageId& query, membership::Answer answer) {
   auto answered = node_->answer_query(now(), query, std::move(answer));
-  if (!answered)
-    log_.warn("cluster", "query " + query.to_string() + ": " + answered.error().message);
+  if (!answered) {
+    // One that nobody waits for any more is nothing to worry about.
+    const bool over = answered.error().kind == ErrorKind::kNotFound;
+    log_.write(over ? LogLevel::kDebug : LogLevel::kWarn, "cluster",
+               "query " + query.to_string() + ": " + answered.error().message);
+  }
   pump_later();
 }
 
@@ -156,6 +160,11 @@ Result<void> Cluster::set_tags(std::map<std::string, std::string> tags) {
   auto result = node_->set_tags(now(), std::move(tags));
   pump_later();
   return result;
+}
+
+void Cluster::set_rates(const membership::Options& options) {
+  node_->set_rates(now(), options);
+  pump_later();
 }
 
 }  // namespace starling::agent

@@ -36,6 +36,10 @@ std::string pending_event_id(const membership::MessageId& id) {
   return "user-" + id.to_string();
 }
 
+std::string query_event_id(const membership::MessageId& id) {
+  return "query-" + id.to_string();
+}
+
 std::string handler_event_id(const membership::UserEventArrived& event) {
   return pending_event_id(event.id);
 }
@@ -91,7 +95,7 @@ Event to_handler_event(const PendingEvent& event) {
 Event to_handler_event(const membership::QueryArrived& query) {
   Event out;
   out.type = EventType::kQuery;
-  out.id = "query-" + query.id.to_string();
+  out.id = query_event_id(query.id);
   out.name = query.name;
   out.payload = query.payload;
   out.ltime = query.ltime;
@@ -113,6 +117,9 @@ membership::Answer to_answer(handlers::QueryOutcome outcome) {
     case handlers::QueryOutcomeKind::kNoAnswer:
       answer.kind = membership::ReplyKind::kNoAnswer;
       break;
+    case handlers::QueryOutcomeKind::kNoHandler:
+      answer.kind = membership::ReplyKind::kNoHandler;
+      break;
     case handlers::QueryOutcomeKind::kFailed:
       answer.kind = membership::ReplyKind::kFailed;
       break;
@@ -125,6 +132,10 @@ membership::Answer to_answer(handlers::QueryOutcome outcome) {
   }
   answer.payload = std::move(outcome.payload);
   answer.error = std::move(outcome.error);
+  answer.responder = std::move(outcome.responder);
+  answer.position = outcome.position;
+  answer.exit_status = outcome.exit_status;
+  answer.last = outcome.last;
   return answer;
 }
 

@@ -19,6 +19,7 @@ namespace starling::agent {
 /// Ids of user events begin with "user-", of queries with "query-", of member events with
 /// "member-": the three never meet.
 [[nodiscard]] std::string handler_event_id(const membership::UserEventArrived& event);
+[[nodiscard]] std::string query_event_id(const membership::MessageId& id);
 [[nodiscard]] std::string pending_event_id(const membership::MessageId& id);
 
 /// `epoch` of this start and `number` make the event's id unique on this host.

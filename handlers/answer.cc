@@ -7,19 +7,23 @@
 
 namespace starling::handlers {
 
-void AnswerCollector::settle(size_t entry, QueryOutcome outcome) {
-  STARLING_ASSERT(entry < outcomes_.size() && !outcomes_[entry]);
-  outcomes_[entry] = std::move(outcome);
-}
+AnswerCollector::AnswerCollector(std::vector<std::string> responders)
+    : responders_(std::move(responders)),
+      settled_(responders_.size(), false),
+      open_(responders_.size()) {}
 
-std::optional<QueryOutcome> AnswerCollector::decide() {
-  std::optional<QueryOutcome>* failure = nullptr;
-  for (std::optional<QueryOutcome>& outcome : outcomes_) {
-    if (!outcome) return std::nullopt;
-    if (outcome->kind == QueryOutcomeKind::kResponse) return std::move(outcome);
-    if (failure == nullptr && outcome->kind != QueryOutcomeKind::kNoAnswer) failure = &outcome;
+std::optional<QueryOutcome> AnswerCollector::settle(size_t entry, QueryOutcome outcome) {
+  STARLING_ASSERT(entry < settled_.size() && !settled_[entry]);
+  settled_[entry] = true;
+  --open_;
+  outcome.last = open_ == 0;
+  if (outcome.kind == QueryOutcomeKind::kNoAnswer) {
+    if (!outcome.last) return std::nullopt;
+    return outcome;
   }
-  return failure == nullptr ? QueryOutcome{} : std::move(**failure);
+  outcome.position = static_cast<unsigned>(entry);
+  if (responders_.size() > 1) outcome.responder = std::move(responders_[entry]);
+  return outcome;
 }
 
 }  // namespace starling::handlers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one answer of this host to a query that several handlers may have matched. Pure.
+// The answers of this host to a query that several handlers may have matched. Pure.
 #pragma once
 
 #include <cstdint>
@@ -11,36 +11,43 @@
 namespace starling::handlers {
 
 enum class QueryOutcomeKind : uint8_t {
-  kResponse,  ///< `payload` is the answer, never empty
-  kNoAnswer,  ///< no handler, or none that printed anything
-  kFailed,    ///< `error` says how: "exit status 3: what it printed"
-  kTooLarge,  ///< `error` names the size and the limit
-  kBusy,      ///< not run: `error` names the full queue or the wait
+  kResponse,   ///< `payload` is the answer, never empty
+  kNoAnswer,   ///< no handler printed anything, or none has more to say
+  kNoHandler,  ///< no handler matches
+  kFailed,     ///< `error` says how ("exit status 3"), `payload` is the end of what it printed
+  kTooLarge,   ///< `error` names the size and the limit
+  kBusy,       ///< not run: `error` names the full queue or the wait
 };
 
 struct QueryOutcome {
   QueryOutcomeKind kind = QueryOutcomeKind::kNoAnswer;
   std::string payload;
   std::string error;
+  /// Which handler, as in JobName; empty when only one matched.
+  std::string responder = {};
+  unsigned position = 0;                ///< of the handler among those that matched
+  std::optional<int> exit_status = {};  ///< of kFailed, when the handler ended with one
+  bool last = true;                     ///< this host has nothing more to say
 };
 
-/// Collects what each matching handler made of a query. The first handler, in the order of the
-/// configuration, that has an answer gives it, however fast the others were: the same query gives
-/// the same answer. Failures count only if none has an answer; the first one is told.
+/// Turns what each matching handler made of a query into what the asker is told, as it comes: each
+/// handler that has an answer, or failed, speaks for itself; those that print nothing are not
+/// mentioned, unless nobody else ends the answer.
 class AnswerCollector {
  public:
-  /// `entries`: how many handler entries matched.
-  explicit AnswerCollector(size_t entries) : outcomes_(entries) {}
+  /// One for each handler entry that matched: its name.
+  explicit AnswerCollector(std::vector<std::string> responders);
 
-  /// `entry` ended so. Each entry once.
-  void settle(size_t entry, QueryOutcome outcome);
-  [[nodiscard]] bool settled(size_t entry) const { return outcomes_[entry].has_value(); }
-
-  /// The outcome, taken out, once no unfinished entry could change it; none: wait.
-  [[nodiscard]] std::optional<QueryOutcome> decide();
+  /// `entry` ended so; each entry once. What the asker is to be told now, if anything.
+  [[nodiscard]] std::optional<QueryOutcome> settle(size_t entry, QueryOutcome outcome);
+  [[nodiscard]] bool settled(size_t entry) const { return settled_[entry]; }
+  /// All have ended: the asker has been told the last.
+  [[nodiscard]] bool complete() const { return open_ == 0; }
 
  private:
-  std::vector<std::optional<QueryOutcome>> outcomes_;
+  std::vector<std::string> responders_;
+  std::vector<bool> settled_;
+  size_t open_;
 };
 
 }  // namespace starling::handlers

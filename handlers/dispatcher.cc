@@ -312,8 +312,8 @@ void Dispatcher::Impl::enqueue(Event event, QueryKey query, const std::vector<Ma
     const auto refused = admit(matches[entry], key, bytes, name, waits, entry);
     if (refused) count_drop(*refused);
     if (refused && query != 0) {
-      queries_.at(query).collector.settle(
-          entry, {QueryOutcomeKind::kBusy, {}, std::string(drop_reason_name(*refused))});
+      settle_entry(queries_.at(query), entry,
+                   {QueryOutcomeKind::kBusy, {}, std::string(drop_reason_name(*refused))});
     }
     if (!refused && query != 0 && with_job) promised.emplace_back(entry, name.number);
     plan.push_back({std::move(name), refused, waits != 0});
@@ -412,6 +412,9 @@ void Dispatcher::Impl::count_drop(DropReason reason) {
     case DropReason::kDeadlinePast:
       statistics_.dropped_deadline_past += 1;
       break;
+    case DropReason::kNotWanted:
+      statistics_.dropped_not_wanted += 1;
+      break;
     case DropReason::kStopping:
       statistics_.dropped_stopping += 1;
       break;
@@ -469,8 +472,11 @@ void Dispatcher::dispatch(Event event, const Host& host) {
   impl_->dispatch(std::move(event), host);
 }
 void Dispatcher::dispatch_query(Event event, const Host& host,
-                                std::function<void(QueryOutcome)> done) {
-  impl_->dispatch_query(std::move(event), host, std::move(done));
+                                std::function<void(QueryOutcome)> answer) {
+  impl_->dispatch_query(std::move(event), host, std::move(answer));
+}
+void Dispatcher::cancel_query(const std::string& event_id) {
+  impl_->cancel_query(event_id);
 }
 void Dispatcher::set_host(const Host& host) {
   impl_->set_host(host);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Dispatcher: what this host does about events. It coalesces them, finds the handlers that match,
-// queues a job for each, runs the jobs under supervisors (process.h), and makes one answer of those
-// for a query.
+// queues a job for each, runs the jobs under supervisors (process.h), and hands on what those for a
+// query answer.
 //
 // Event-loop thread only; no call blocks or starts a process itself: that happens in later turns
 // of the loop, a few at a time. No hook is called after the Dispatcher is destroyed, and calls to
@@ -79,6 +79,7 @@ enum class DropReason : uint8_t {
   kQueueFull,     ///< the handler's queue is full
   kMemoryFull,    ///< waiting events hold too many bytes
   kDeadlinePast,  ///< the query was over before the job's turn came
+  kNotWanted,     ///< the query's asker had enough answers before the job's turn came
   kStopping,      ///< the agent stops; what is written down is taken up again later
   kSuperseded,    ///< coalesced: a newer event of the name stands for it
   kKilled,        ///< somebody took it out of the queue
@@ -166,6 +167,7 @@ struct DispatcherStatistics {
   uint64_t dropped_queue_full = 0;
   uint64_t dropped_memory_full = 0;
   uint64_t dropped_deadline_past = 0;
+  uint64_t dropped_not_wanted = 0;
   uint64_t dropped_stopping = 0;
   uint64_t dropped_killed = 0;
   uint64_t dropped_replaced = 0;
@@ -201,9 +203,13 @@ class Dispatcher {
   /// A member or user event. `host` counts for all jobs that start from now on.
   void dispatch(Event event, const Host& host);
 
-  /// `done` is called exactly once, later, from the loop, shortly before the query's deadline at
-  /// the latest (unless the Dispatcher is destroyed first).
-  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
+  /// `answer` is called later, from the loop, for each handler that has something to say, and
+  /// exactly once with QueryOutcome::last, shortly before the query's deadline at the latest
+  /// (unless the Dispatcher is destroyed first, or the query cancelled).
+  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> answer);
+  /// The asker wants no more: what waits for this query is dropped, what runs goes on to its end,
+  /// and nothing is answered any more. Unknown ids are ignored.
+  void cancel_query(const std::string& event_id);
 
   /// The host as jobs that start from now on see it; each event brings it, too.
   void set_host(const Host& host);

@@ -34,7 +34,8 @@ class Dispatcher::Impl {
 
   void set_handlers(std::vector<HandlerSpec> specs);
   void dispatch(Event event, const Host& host);
-  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> done);
+  void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> answer);
+  void cancel_query(const std::string& event_id);
   void set_host(const Host& host) { host_ = host; }
   bool restore(JobName job, Event event);
   Result<void> adopt(JobName job, bool for_query, Event event, const std::string& path);
@@ -82,9 +83,11 @@ class Dispatcher::Impl {
   };
   struct Query {
     AnswerCollector collector;
+    std::string event_id;
     std::vector<JobId> jobs;  ///< by entry; 0: refused
     TimePoint answer_by;
-    std::function<void(QueryOutcome)> done;
+    std::function<void(QueryOutcome)> answer;
+    std::vector<QueryOutcome> untold = {};
   };
   struct Match {
     HandlerId handler;
@@ -139,8 +142,9 @@ class Dispatcher::Impl {
   void count(const JobReport& report);
 
   // --- queries ---
+  static void settle_entry(Query& query, size_t entry, QueryOutcome outcome);
   void answer_entry(QueryKey key, size_t entry, QueryOutcome outcome);
-  void finish_query(QueryKey key);
+  void tell_asker(QueryKey key);
   void out_of_time(QueryKey key);
 
   // --- time and end ---

@@ -18,47 +18,63 @@ TimePoint clock_now() {
 }  // namespace
 
 void Dispatcher::Impl::dispatch_query(Event event, const Host& host,
-                                      std::function<void(QueryOutcome)> done) {
+                                      std::function<void(QueryOutcome)> answer) {
   STARLING_ASSERT(event.type == EventType::kQuery);
   host_ = host;
   if (stopping_ || queries_.size() >= kMaxQueries) {
     if (!stopping_) statistics_.queries_refused += 1;
     const char* why = stopping_ ? "the agent stops" : "too many queries are being answered";
-    later([done = std::move(done), why] { done({QueryOutcomeKind::kBusy, {}, why}); });
+    later([answer = std::move(answer), why] { answer({QueryOutcomeKind::kBusy, {}, why}); });
     return;
   }
   const std::vector<Match> matches = match(event);
+  std::vector<std::string> responders;
+  responders.reserve(matches.size());
+  for (const Match& found : matches) {
+    responders.push_back(handlers_.at(found.handler).entry_names[found.filter]);
+  }
   const TimePoint now = clock_now();
   TimePoint answer_by = event.deadline;
   if (answer_by != kNever) {
     answer_by -= std::min<Duration>(kAnswerMargin, std::max(answer_by - now, Duration{0}) / 10);
   }
   const QueryKey key = ++last_key_;
-  queries_.emplace(key, Query{AnswerCollector(matches.size()), std::vector<JobId>(matches.size()),
-                              answer_by, std::move(done)});
+  Query& query =
+      queries_
+          .emplace(key, Query{AnswerCollector(std::move(responders)), event.id,
+                              std::vector<JobId>(matches.size()), answer_by, std::move(answer)})
+          .first->second;
   query_times_.emplace(answer_by, key);
+  if (matches.empty()) query.untold.push_back({QueryOutcomeKind::kNoHandler, {}, {}});
   enqueue(std::move(event), key, matches);
   // No entry, or all refused: known now, told later.
-  later([this, key] { finish_query(key); });
+  later([this, key] { tell_asker(key); });
   arm_timer();
+}
+
+void Dispatcher::Impl::settle_entry(Query& query, size_t entry, QueryOutcome outcome) {
+  if (auto told = query.collector.settle(entry, std::move(outcome))) {
+    query.untold.push_back(*std::move(told));
+  }
 }
 
 void Dispatcher::Impl::answer_entry(QueryKey key, size_t entry, QueryOutcome outcome) {
   const auto found = queries_.find(key);
   if (found == queries_.end() || found->second.collector.settled(entry)) return;
-  found->second.collector.settle(entry, std::move(outcome));
-  finish_query(key);
+  settle_entry(found->second, entry, std::move(outcome));
+  tell_asker(key);
 }
 
-void Dispatcher::Impl::finish_query(QueryKey key) {
+void Dispatcher::Impl::tell_asker(QueryKey key) {
   const auto found = queries_.find(key);
   if (found == queries_.end()) return;
-  std::optional<QueryOutcome> outcome = found->second.collector.decide();
-  if (!outcome) return;
-  const std::function<void(QueryOutcome)> done = std::move(found->second.done);
-  query_times_.erase({found->second.answer_by, key});
-  queries_.erase(found);
-  done(*std::move(outcome));
+  const std::function<void(QueryOutcome)> answer = found->second.answer;
+  std::vector<QueryOutcome> untold = std::exchange(found->second.untold, {});
+  if (found->second.collector.complete()) {
+    query_times_.erase({found->second.answer_by, key});
+    queries_.erase(found);
+  }
+  for (QueryOutcome& outcome : untold) answer(std::move(outcome));
 }
 
 void Dispatcher::Impl::out_of_time(QueryKey key) {
@@ -71,15 +87,29 @@ void Dispatcher::Impl::out_of_time(QueryKey key) {
     const JobId id = query.jobs[entry];
     if (schedule_.cancel(id)) {
       never_begun.push_back(id);
-      query.collector.settle(
-          entry, {QueryOutcomeKind::kBusy, {}, "the handler was busy until the query's deadline"});
+      settle_entry(
+          query, entry,
+          {QueryOutcomeKind::kBusy, {}, "the handler was busy until the query's deadline"});
     } else {
-      query.collector.settle(
-          entry, {QueryOutcomeKind::kFailed, {}, "still running at the query's deadline"});
+      settle_entry(query, entry,
+                   {QueryOutcomeKind::kFailed, {}, "still running at the query's deadline"});
     }
   }
   for (const JobId id : never_begun) cancel_waiting(id, DropReason::kDeadlinePast);
-  finish_query(key);
+  tell_asker(key);
+}
+
+void Dispatcher::Impl::cancel_query(const std::string& event_id) {
+  const auto found = std::ranges::find_if(
+      queries_, [&](const auto& query) { return query.second.event_id == event_id; });
+  if (found == queries_.end()) return;
+  const std::vector<JobId> jobs = std::move(found->second.jobs);
+  query_times_.erase({found->second.answer_by, found->first});
+  queries_.erase(found);
+  for (const JobId id : jobs) {
+    if (schedule_.cancel(id)) cancel_waiting(id, DropReason::kNotWanted);
+  }
+  arm_timer();
 }
 
 // --- time and end ---
@@ -130,7 +160,7 @@ void Dispatcher::Impl::shutdown(Duration grace, std::function<void()> done) {
   for (const JobId id : waiting) cancel_waiting(id, DropReason::kStopping);
   std::vector<std::function<void(QueryOutcome)>> askers;
   askers.reserve(queries_.size());
-  for (auto& [key, query] : queries_) askers.push_back(std::move(query.done));
+  for (auto& [key, query] : queries_) askers.push_back(std::move(query.answer));
   queries_.clear();
   query_times_.clear();
   later([this, askers = std::move(askers)] {

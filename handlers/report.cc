@@ -15,6 +15,8 @@ std::string_view drop_reason_name(DropReason reason) {
       return "waiting events hold too much memory";
     case DropReason::kDeadlinePast:
       return "the query was over before the handler's turn";
+    case DropReason::kNotWanted:
+      return "the query's asker wants no more answers";
     case DropReason::kStopping:
       return "the agent stops";
     case DropReason::kSuperseded:
@@ -72,8 +74,8 @@ QueryOutcome make_outcome(const JobReport& report, ProcessResult result, size_t 
   if (report.ending != JobEnding::kSucceeded) {
     outcome.kind = QueryOutcomeKind::kFailed;
     outcome.error = report.error;
-    const std::string printed = readable_end(report.output, kMaxErrorOutput);
-    if (!printed.empty()) outcome.error += ": " + printed;
+    outcome.payload = readable_end(report.output, kMaxErrorOutput);
+    if (result.ending == ProcessEnding::kExited) outcome.exit_status = report.status;
   } else if (report.output_bytes > response_limit) {
     outcome.kind = QueryOutcomeKind::kTooLarge;
     outcome.error = "the answer has " + std::to_string(report.output_bytes) +

@@ -5,6 +5,24 @@
 
 namespace starling::membership {
 
+std::string_view silence_name(Silence silence) {
+  switch (silence) {
+    case Silence::kUnheard:
+      return "unheard";
+    case Silence::kUnfinished:
+      return "unfinished";
+    case Silence::kFailed:
+      return "failed";
+    case Silence::kLeft:
+      return "left";
+    case Silence::kUnknown:
+      return "unknown";
+    case Silence::kNotAwaited:
+      return "not-awaited";
+  }
+  return "unheard";
+}
+
 std::string_view public_status(Status status) {
   return status == Status::kSuspect ? "alive" : status_name(status);
 }

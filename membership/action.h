@@ -127,21 +127,59 @@ struct QueryArrived {
   TimePoint deadline;
 };
 
-enum class ReplyKind : uint8_t { kAck, kResponse, kNoAnswer, kFailed, kTooLarge, kBusy };
+/// The asker of this query wants no more answers: what has not begun for it need not begin.
+struct QueryOver {
+  MessageId id;
+};
 
-/// An answer to our own query.
+enum class ReplyKind : uint8_t {
+  kAck,        ///< heard; more follows
+  kResponse,   ///< a handler's answer
+  kNoAnswer,   ///< the handlers printed nothing
+  kNoHandler,  ///< nobody there handles it
+  kFailed,     ///< `error` says how, `payload` is the end of what the handler printed
+  kTooLarge,   ///< `error` names the size and the limit
+  kBusy,       ///< `error` says with what
+};
+
+/// An answer to our own query. A member whose handlers all answer gives several.
 struct QueryAnswered {
   MessageId id;
   std::string from;  ///< member name
   ReplyKind kind;
   std::string payload;
   std::string error;
+  std::string responder;           ///< which handler; empty when the member has only one for it
+  unsigned position = 0;           ///< of that handler in the member's configuration
+  std::optional<int> exit_status;  ///< of kFailed, when the handler ended with one
+  bool last = false;               ///< this member has nothing more to say
 };
-/// Our own query ended: all addressed live members answered, or time is up.
+
+/// Why a member is not among those that answered.
+enum class Silence : uint8_t {
+  kUnheard,     ///< the deadline came, and nothing had been heard from it
+  kUnfinished,  ///< the deadline came after its acknowledgement
+  kFailed,      ///< it failed before it had answered, or had failed before it could be asked
+  kLeft,        ///< the same of leaving
+  kUnknown,     ///< asked for by name, and nobody has this name
+  kNotAwaited,  ///< enough others had answered (QueryOptions::limit)
+};
+/// One word: "unheard", "unfinished", "failed", "left", "unknown", "not-awaited".
+[[nodiscard]] std::string_view silence_name(Silence silence);
+
+struct SilentMember {
+  std::string name;
+  Silence why;
+  auto operator<=>(const SilentMember&) const = default;
+};
+
+/// Our own query ended: all addressed live members answered, enough answers have come, or time is
+/// up.
 struct QueryEnded {
   MessageId id;
   bool timed_out;
-  std::vector<std::string> silent;  ///< names of addressed members that did not finish
+  bool limited;                      ///< QueryOptions::limit was reached
+  std::vector<SilentMember> silent;  ///< those asked that did not finish, by name
 };
 
 /// One address of a join command was tried.
@@ -185,8 +223,8 @@ struct Trace {
 
 using Action = std::variant<SendDatagram, OpenStream, SendStream, CloseStream, MemberEvent,
                             UserEventArrived, EventsMissed, EventConfirmed, ConfirmEnded,
-                            QueryArrived, QueryAnswered, QueryEnded, JoinTried, LeaveDone,
-                            SaveProgress, ForgetEvent, ForgetProgress, Trace>;
+                            QueryArrived, QueryOver, QueryAnswered, QueryEnded, JoinTried,
+                            LeaveDone, SaveProgress, ForgetEvent, ForgetProgress, Trace>;
 using Actions = std::vector<Action>;
 
 }  // namespace starling::membership

@@ -33,12 +33,16 @@ inline constexpr size_t kMaxFetches = 1024;
 /// Queries remembered so that none is answered twice; and own queries waiting for answers.
 inline constexpr size_t kMaxSeenQueries = 4096;
 inline constexpr size_t kMaxOwnQueries = 256;
+/// Answers of one member to one query: one for each handler that matches.
+inline constexpr size_t kMaxAnswers = 64;
 /// Tree pushes waiting for an acknowledgement.
 inline constexpr size_t kMaxPendingHops = 16'384;
 /// Records gathered for one broadcast.
 inline constexpr size_t kMaxBatched = 8192;
 /// Direct messages waiting for an acknowledgement.
 inline constexpr size_t kMaxDirect = 4096;
+/// Bytes of these together.
+inline constexpr size_t kMaxDirectBytes = 64U << 20;
 /// Members whose ways are remembered because something is wrong with them.
 inline constexpr size_t kMaxRoutes = 1024;
 /// Streams open at once, in both directions together.

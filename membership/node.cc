@@ -206,6 +206,19 @@ Result<QueryHandle> Node::send_query(TimePoint now, const QueryOptions& query) {
   return started->handle;
 }
 
+void Node::set_rates(TimePoint now, const Options& options) {
+  Parts& p = *parts_;
+  p.enter(now);
+  Options& own = p.context.options;
+  own.event_rate = options.event_rate;
+  own.event_burst = options.event_burst;
+  own.event_byte_rate = options.event_byte_rate;
+  own.query_rate = options.query_rate;
+  own.query_burst = options.query_burst;
+  p.rates.set(own, now);
+  p.finish_turn();
+}
+
 void Node::cancel_query(TimePoint now, const MessageId& query) {
   parts_->enter(now);
   parts_->queries.cancel(query);

@@ -99,8 +99,8 @@ struct Statistics {
   uint64_t pushes_abandoned = 0;
   uint64_t syncs = 0;
   uint64_t events_accepted = 0;
-  uint64_t events_missed = 0;         ///< known to have existed, no longer held by anybody asked
-  uint64_t payloads_fetched = 0;      ///< of large events, over streams
+  uint64_t events_missed = 0;     ///< known to have existed, no longer held by anybody asked
+  uint64_t payloads_fetched = 0;  ///< of large events, over streams
   uint64_t payloads_served = 0;
   uint64_t payloads_passed = 0;       ///< asked for here and left to others that have them
   uint64_t dropped_fetches = 0;       ///< over kMaxFetches: left to anti-entropy
@@ -111,19 +111,42 @@ struct Statistics {
   uint64_t dropped_hops = 0;          ///< over kMaxPendingHops: sent once, not repeated
   uint64_t dropped_push_retries = 0;  ///< not repeated, since repeating did not help lately
   uint64_t dropped_batched = 0;       ///< over kMaxBatched: left to anti-entropy
-  uint64_t dropped_direct = 0;        ///< over kMaxDirect, or nobody could carry it
+  uint64_t dropped_direct = 0;        ///< over kMaxDirect or kMaxDirectBytes
+  uint64_t expired_direct = 0;        ///< not acknowledged by the deadline of its query
+  uint64_t uncarried_direct = 0;      ///< for others: over kMaxDirect, or to an unknown member
   uint64_t refused_streams = 0;       ///< over kMaxStreams
   uint64_t dropped_routes = 0;        ///< over kMaxRoutes: not shown by `reachability`
+  uint64_t dropped_relays = 0;        ///< indirect probes for others, over 1024 at once
+  uint64_t dropped_ids = 0;           ///< announcements and pulls, over 8192: left to anti-entropy
+  uint64_t abandoned_pulls = 0;       ///< announced, but no holder sent it: left to anti-entropy
+  // Refused to users of this agent, who were told why.
+  uint64_t refused_events_rate = 0;
+  uint64_t refused_events_size = 0;
+  uint64_t refused_queries_rate = 0;
+  uint64_t refused_queries_size = 0;
+  uint64_t refused_queries_running = 0;  ///< over kMaxOwnQueries
+  uint64_t refused_answers_size = 0;     ///< over query_response_size_limit; the asker is told
+};
+
+/// Which of the members that run are asked.
+enum class Audience : uint8_t {
+  kAlive,     ///< all of them
+  kHealthy,   ///< those that are not degraded
+  kDegraded,  ///< those that are
 };
 
 /// What to ask of whom. Filters are conjunctive; an empty filter matches everyone.
 struct QueryOptions {
   std::string name;
   std::string payload;
+  /// Names, or patterns in which `*` stands for any text and `?` for one character.
   std::vector<std::string> nodes;
+  Audience audience = Audience::kAlive;
   std::vector<std::pair<std::string, std::string>> tags;  ///< key, unanchored regular expression
   bool request_ack = true;
   unsigned relay_factor = 0;
+  /// End after this many responses, and tell the others to stop; 0: wait for all.
+  unsigned limit = 0;
   std::optional<Duration> timeout;  ///< none: Options::query_timeout of the cluster's size
 };
 
@@ -151,11 +174,15 @@ struct ConfirmHandle {
   size_t members;  ///< live members, this one included
 };
 
-/// One answer to a query that reached this node.
+/// One answer to a query that reached this node. See QueryAnswered.
 struct Answer {
   ReplyKind kind = ReplyKind::kResponse;
   std::string payload;
   std::string error;  ///< for kFailed, kTooLarge, kBusy
+  std::string responder = {};
+  unsigned position = 0;
+  std::optional<int> exit_status = {};
+  bool last = true;  ///< false: this member will answer again
 };
 
 enum class StreamEnd : uint8_t {
@@ -230,8 +257,8 @@ class Node {
   /// Replaces the tags and tells the others. kTooLarge over kMaxTags.
   Result<void> set_tags(TimePoint now, std::map<std::string, std::string> tags);
   /// Accepts an event: it has been delivered locally (UserEventArrived) and is on its way.
-  /// kTooLarge (Options::user_event_size_limit), kInvalid (empty or too long name), kBusy (more are
-  /// waiting to be sent than may: try again).
+  /// kTooLarge (Options::user_event_size_limit), kInvalid (empty or too long name), kBusy (over the
+  /// rate, or more are waiting to be sent than may: try again).
   Result<MessageId> send_event(TimePoint now, std::string_view name, std::string_view payload,
                                bool coalesce);
   /// Asks all live members whether they have this event. EventConfirmed follows for each that has,
@@ -241,13 +268,17 @@ class Node {
   /// Ends it early; no ConfirmEnded follows.
   void cancel_confirm(TimePoint now, const MessageId& confirm);
   /// QueryAnswered and, at the end, QueryEnded follow. kTooLarge, kInvalid (name, expression),
-  /// kBusy (kMaxOwnQueries running).
+  /// kBusy (kMaxOwnQueries running, or over the rate).
   Result<QueryHandle> send_query(TimePoint now, const QueryOptions& query);
-  /// Ends an own query early; no QueryEnded follows.
+  /// Ends an own query early and tells those that have not answered; no QueryEnded follows.
   void cancel_query(TimePoint now, const MessageId& query);
-  /// Answers a query that arrived (QueryArrived). kNotFound when unknown, answered or past its
-  /// deadline; kTooLarge over query_response_size_limit (the asker is told).
+  /// Answers a query that arrived (QueryArrived). kNotFound when unknown, over, answered with
+  /// `last` or past its deadline; kTooLarge over query_response_size_limit (the asker is told);
+  /// kBusy when too much waits to be sent (the asker is told) or after kMaxAnswers.
   Result<void> answer_query(TimePoint now, const MessageId& query, Answer answer);
+
+  /// Takes event_rate, event_burst, event_byte_rate, query_rate and query_burst from `options`.
+  void set_rates(TimePoint now, const Options& options);
 
   // --- views ---
   [[nodiscard]] const Identity& identity() const;

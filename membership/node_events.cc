@@ -93,7 +93,9 @@ void Node::Parts::event_delivered(const MessageId& id) {
   asked_reach.erase(asked);
   asked_reach_count -= waiting.size();
   for (const MessageId& query : waiting) {
-    (void)queries.answer(query, Answer{ReplyKind::kNoAnswer, {}, {}});  // past its deadline
+    (void)queries.answer(
+        query,
+        Answer{.kind = ReplyKind::kNoAnswer, .payload = {}, .error = {}});  // past its deadline
   }
 }
 
@@ -106,8 +108,9 @@ void Node::Parts::translate_confirm(Action& action) {
   } else if (auto* ended = std::get_if<QueryEnded>(&action)) {
     const auto found = confirms.find(ended->id);
     if (found == confirms.end()) return;
-    action = Action(
-        ConfirmEnded{found->first, found->second, ended->timed_out, std::move(ended->silent)});
+    ConfirmEnded confirmed{found->first, found->second, ended->timed_out, {}};
+    for (SilentMember& member : ended->silent) confirmed.missing.push_back(std::move(member.name));
+    action = Action(std::move(confirmed));
     confirms.erase(found);
   }
 }
@@ -150,8 +153,13 @@ Result<MessageId> Node::send_event(TimePoint now, std::string_view name, std::st
   }
   const size_t limit = p.context.options.user_event_size_limit;
   if (name.size() + payload.size() > limit) {
+    ++p.context.statistics.refused_events_size;
     return fail(ErrorKind::kTooLarge, "user event exceeds configured limit of " +
                                           std::to_string(limit) + " bytes before encoding");
+  }
+  if (auto admitted = p.rates.admit_event(name.size() + payload.size(), now); !admitted) {
+    ++p.context.statistics.refused_events_rate;
+    return tl::unexpected(admitted.error());
   }
   MessageId id;
   const proto::Record record =

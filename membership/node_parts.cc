@@ -71,7 +71,8 @@ void Node::Parts::look_through_actions() {
       if (event->change == MemberChange::kJoin && id != context.identity.id) {
         events.joined(restored);
       }
-      if (gone) queries.member_gone(id);  // they stop waiting for it
+      if (gone)
+        queries.member_gone(id, event->change == MemberChange::kLeave);  // they stop waiting
     }
   }
 }
@@ -189,6 +190,9 @@ Verdict Node::Parts::apply(const proto::Record& record, Heard how, const NodeId&
     case proto::RECORD_QUERY:
       verdict = queries.apply(record);
       break;
+    case proto::RECORD_QUERY_OVER:
+      verdict = queries.apply_over(record);
+      break;
     default:
       return Verdict::kInvalid;
   }
@@ -211,6 +215,7 @@ bool Node::Parts::has(const proto::RecordId& id) const {
   if (!message) return true;  // nothing that could be pulled
   if (id.kind() == proto::RECORD_USER_EVENT) return events.has(*message);
   if (id.kind() == proto::RECORD_QUERY) return queries.has(*message);
+  if (id.kind() == proto::RECORD_QUERY_OVER) return queries.knows_over(*message);
   return true;
 }
 
@@ -219,6 +224,7 @@ std::optional<proto::Record> Node::Parts::find(const proto::RecordId& id) const 
   if (!message) return std::nullopt;
   if (id.kind() == proto::RECORD_USER_EVENT) return events.find(*message);
   if (id.kind() == proto::RECORD_QUERY) return queries.find(*message);
+  if (id.kind() == proto::RECORD_QUERY_OVER) return queries.find_over(*message);
   return std::nullopt;
 }
 

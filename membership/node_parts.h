@@ -21,6 +21,7 @@
 #include "membership/gossip/queries.h"
 #include "membership/gossip/sync.h"
 #include "membership/node.h"
+#include "membership/rate_limit.h"
 #include "membership/streams.h"
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
@@ -47,7 +48,8 @@ struct Node::Parts {
         prober(context, table, members, outbox, streams, health, routes),
         payloads(context, table, events, streams),
         messenger(context, table, outbox, streams),
-        queries(context, table, members, messenger),
+        rates(context.options, now),
+        queries(context, table, members, messenger, rates),
         sync(Sync::Parts{context, table, members, tree, announcements, events, payloads, outbox,
                          streams}) {
     connect_events();
@@ -55,6 +57,11 @@ struct Node::Parts {
     members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
       if (message.has_query_reply()) queries.receive_reply(from, message.query_reply());
+    };
+    queries.tell_over = [this](const proto::Record& record) {
+      NodeId origin = context.identity.id;
+      apply(record, Heard::kPushed, origin, origin);
+      tree.publish(record, origin);
     };
   }
 
@@ -72,6 +79,7 @@ struct Node::Parts {
   Prober prober;
   Payloads payloads;
   Messenger messenger;
+  RateLimit rates;
   Queries queries;
   Sync sync;
 

@@ -111,6 +111,9 @@ Result<void> Options::validate() const {
        "query_size_limit must be 1..1024 bytes"},
       {query_response_size_limit >= 1 && query_response_size_limit <= (1U << 20),
        "query_response_size_limit must be 1..1048576 bytes"},
+      {event_rate == 0 || event_burst >= 1, "event_burst must be at least 1"},
+      {event_byte_rate <= (1U << 30), "event_byte_rate must be at most 1073741824 bytes"},
+      {query_rate == 0 || query_burst >= 1, "query_burst must be at least 1"},
       {query_timeout_base > 0ms, "query_timeout_base must be above 0"},
   };
   for (const Rule& rule : rules) {

@@ -110,6 +110,14 @@ struct Options {
   size_t user_event_size_limit = 1U << 20;
   size_t query_size_limit = 1024;
   size_t query_response_size_limit = 1U << 20;
+  /// What users of one agent may send: so many a second after so many at once. A rate of 0: no
+  /// limit.
+  unsigned event_rate = 200;
+  unsigned event_burst = 2000;
+  /// Bytes of user events (name and payload) a second, after eight seconds' worth at once.
+  size_t event_byte_rate = 4U << 20;
+  unsigned query_rate = 50;
+  unsigned query_burst = 500;
   /// Default deadline of a query: query_timeout_base * ceil(log10(n + 1)), as Serf computes it.
   Duration query_timeout_base = 3200ms;
 

@@ -42,4 +42,39 @@ bool Pattern::matches(std::string_view text) const {
                 : re2::RE2::PartialMatch(piece, *expression_);
 }
 
+bool is_glob(std::string_view text) {
+  return text.find_first_of("*?") != std::string_view::npos;
+}
+
+bool glob_matches(std::string_view glob, std::string_view text) {
+  const auto skip_character = [text](size_t at) {
+    // The bytes that continue a UTF-8 character are 10xxxxxx.
+    do ++at;
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0U) == 0x80U);
+    return at;
+  };
+  size_t at = 0;
+  size_t sign = 0;
+  size_t star = std::string_view::npos;  // the last one, which may stand for more
+  size_t resume = 0;
+  while (at < text.size()) {
+    if (sign < glob.size() && glob[sign] == '*') {
+      star = sign++;
+      resume = at;
+    } else if (sign < glob.size() && glob[sign] == '?') {
+      ++sign;
+      at = skip_character(at);
+    } else if (sign < glob.size() && glob[sign] == text[at]) {
+      ++sign;
+      ++at;
+    } else if (star != std::string_view::npos) {
+      sign = star + 1;
+      at = ++resume;
+    } else {
+      return false;
+    }
+  }
+  return glob.find_first_not_of('*', sign) == std::string_view::npos;
+}
+
 }  // namespace starling::membership

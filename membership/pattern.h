@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Regular expressions over names and tags: RE2, which is linear in the input whatever the pattern,
-// and whose syntax is that of Serf's filters.
+// Patterns over names and tags: globs, and regular expressions by RE2, which is linear in the input
+// whatever the pattern, and whose syntax is that of Serf's filters.
 #pragma once
 
 #include <memory>
@@ -32,5 +32,11 @@ class Pattern {
   std::unique_ptr<re2::RE2> expression_;
   bool whole_;
 };
+
+/// Whether all of `text` is what `glob` says: `*` is any text, `?` one character, everything else
+/// itself. Takes time in the product of their lengths at the most.
+[[nodiscard]] bool glob_matches(std::string_view glob, std::string_view text);
+/// Whether it has one of these signs.
+[[nodiscard]] bool is_glob(std::string_view text);
 
 }  // namespace starling::membership

@@ -122,15 +122,40 @@ std::string query_json(const QueryOutcome& outcome) {
   json["Acks"] = outcome.acks;
   json["Responses"] = Json::object();
   Json binary = Json::object();
-  for (const auto& [node, payload] : outcome.responses) {
-    json["Responses"][node] = payload;
-    if (!is_utf8(payload)) binary[node] = base64(payload);
+  Json handlers = Json::object();
+  for (const auto& [node, responses] : outcome.responses) {
+    json["Responses"][node] = responses.front().payload;
+    if (!is_utf8(responses.front().payload)) binary[node] = base64(responses.front().payload);
+    if (responses.front().handler.empty()) continue;
+    for (const QueryOutcome::Response& response : responses) {
+      Json one;
+      one["Handler"] = response.handler;
+      one["Payload"] = response.payload;
+      if (!is_utf8(response.payload)) one["PayloadBase64"] = base64(response.payload);
+      handlers[node].push_back(std::move(one));
+    }
   }
   if (!binary.empty()) json["ResponsesBase64"] = std::move(binary);
-  json["Failed"] = Json::object();
-  for (const auto& [node, reason] : outcome.failures) json["Failed"][node] = reason;
-  json["Silent"] = outcome.silent;
+  if (!handlers.empty()) json["Handlers"] = std::move(handlers);
+  json["Failures"] = Json::array();
+  for (const QueryOutcome::Failure& failure : outcome.failures) {
+    Json one;
+    one["Node"] = failure.node;
+    if (!failure.handler.empty()) one["Handler"] = failure.handler;
+    one["Reason"] = failure.reason;
+    one["Error"] = failure.error;
+    if (failure.exit_status) one["ExitStatus"] = *failure.exit_status;
+    if (!failure.output.empty()) one["Output"] = failure.output;
+    json["Failures"].push_back(std::move(one));
+  }
+  json["NoHandler"] = outcome.no_handler;
+  json["NoAnswer"] = outcome.no_answer;
+  json["Silent"] = Json::object();
+  for (const auto& [node, why] : outcome.silent) json["Silent"][node] = why;
+  if (!outcome.lost.empty()) json["Lost"] = outcome.lost;
+  json["Addressed"] = outcome.addressed;
   json["TimedOut"] = outcome.timed_out;
+  json["Limited"] = outcome.limited;
   return dump(json);
 }
 

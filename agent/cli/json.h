@@ -28,7 +28,7 @@ std::string event_json(const control::EventRequest& request, const control::Even
                        const std::optional<control::EventConfirmDone>& confirmation);
 /// {"events":[{id,origin,ltime,name,size,coalesce,sent_ms,timing,reach}],"held":N,"live":N}
 std::string events_json(const control::EventsReply& reply);
-/// {"Acks":[],"Responses":{},"Failed":{},"Silent":[],"TimedOut":false}
+/// {"Acks":[],"Responses":{},"Failures":[],"NoHandler":[],"NoAnswer":[],"Silent":{},...}
 std::string query_json(const QueryOutcome& outcome);
 
 struct Reachability {

@@ -13,15 +13,23 @@
 namespace starling::agent {
 namespace {
 
+constexpr std::size_t kMostResponses = 1'000'000'000;
+
 constexpr auto kFlags = std::to_array<FlagSpec>({
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
+    {"limit", "N", false, "end as soon as N responses have come (default: 0, wait for all)"},
     {"no-ack", "", false, "members need not acknowledge the query (default: false)"},
-    {"node", "NAME", true, "ask only this member"},
+    {"node", "NAME", true, "ask only this member; * and ? make it a pattern"},
     {"relay-factor", "N", false, "0 to 255 further members that relay each answer (default: 0)"},
+    {"status", "STATUS", false,
+     "ask only members that are alive (all that run), healthy or degraded (default: alive)"},
     {"tag", "KEY=REGEXP", true, "ask only members whose tag matches, anywhere in its value"},
     {"timeout", "DURATION", false,
      "longest wait for answers, e.g. 15s (default: computed from the size of the cluster)"},
 });
+
+// Of one reason for having no answer; JSON has all.
+constexpr std::size_t kMostNames = 20;
 
 /// Prints what arrives, and on a terminal how far it has come, on a line that is always the last.
 class Printer {
@@ -41,25 +49,23 @@ class Printer {
     show_progress();
   }
 
-  void done(const control::QueryDone& done, bool acks) {
+  void done(const control::QueryDone& done, const control::QueryRequest& query) {
     hide_progress();
-    outcome_.silent.assign(done.silent().begin(), done.silent().end());
-    outcome_.timed_out = done.timed_out();
+    outcome_.end(done);
     if (format_ == Format::kJson) {
       context_.out << query_json(outcome_) << "\n";
       return;
     }
-    if (acks) context_.out << "Total Acks: " << outcome_.acks.size() << "\n";
-    context_.out << "Total Responses: " << outcome_.responses.size() << "\n";
+    if (query.request_ack()) context_.out << "Total Acks: " << outcome_.acks.size() << "\n";
+    context_.out << "Total Responses: " << outcome_.response_count << "\n";
     if (!outcome_.failures.empty()) {
       context_.out << "Total Failures: " << outcome_.failures.size() << "\n";
     }
-    if (outcome_.silent.empty()) return;
-    context_.out << "No answer from: ";
-    for (std::size_t i = 0; i < outcome_.silent.size(); ++i) {
-      context_.out << (i == 0 ? "" : ", ") << one_line(outcome_.silent[i]);
+    for (const auto& [why, nodes] : outcome_.missing()) print_missing(why, nodes);
+    if (outcome_.limited) {
+      context_.out << "Ended at the limit of " << query.limit()
+                   << (query.limit() == 1 ? " response" : " responses") << "\n";
     }
-    context_.out << "\n";
   }
 
   void hide_progress() {
@@ -68,24 +74,40 @@ class Printer {
   }
 
  private:
+  /// The first response of a node has Serf's form; others, of further handlers there, name theirs.
   void print(const control::QueryAnswer& answer) {
     const std::string from = "'" + one_line(answer.from()) + "'";
+    const std::string handler =
+        answer.responder().empty() ? "" : " (" + one_line(answer.responder()) + ")";
     if (answer.kind() == control::QueryAnswer::ACK) {
       context_.out << "Ack from " << from << "\n";
     } else if (answer.kind() == control::QueryAnswer::RESPONSE) {
-      std::string_view payload = answer.payload();
-      if (payload.ends_with('\n')) payload.remove_suffix(1);
-      context_.out << "Response from " << from << ": " << payload_text(context_, payload) << "\n";
-    } else if (answer.kind() != control::QueryAnswer::NO_ANSWER) {
-      std::string_view reason = outcome_.failures[answer.from()];
-      if (reason.ends_with('\n')) reason.remove_suffix(1);
-      context_.out << "Failure from " << from << ": " << payload_text(context_, reason) << "\n";
+      const bool first = outcome_.responses[answer.from()].size() == 1;
+      print_text("Response from " + from + (first ? "" : handler), answer.payload());
+    } else if (answer.kind() != control::QueryAnswer::NO_ANSWER &&
+               answer.kind() != control::QueryAnswer::NO_HANDLER) {
+      print_text("Failure from " + from + handler, failure_text(outcome_.failures.back()));
     }
     context_.out << std::flush;
   }
 
+  void print_text(const std::string& what, std::string_view text) {
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    context_.out << what << ": " << payload_text(context_, text) << "\n";
+  }
+
+  void print_missing(const std::string& why, const std::vector<std::string>& nodes) {
+    context_.out << "No answer from: ";
+    const std::size_t shown = nodes.size() <= kMostNames ? nodes.size() : kMostNames - 1;
+    for (std::size_t i = 0; i < shown; ++i) {
+      context_.out << (i == 0 ? "" : ", ") << one_line(nodes[i]);
+    }
+    if (shown < nodes.size()) context_.out << " and " << nodes.size() - shown << " more";
+    context_.out << " (" << why << ")\n";
+  }
+
   void show_progress() {
-    if (!context_.err_terminal) return;
+    if (!context_.err_terminal || outcome_.addressed == 0) return;
     context_.err << "\r\x1b[K" << outcome_.finished.size() << "/" << outcome_.addressed
                  << " answered" << std::flush;
     shown_ = true;
@@ -123,6 +145,13 @@ Result<control::Request> query_request(const Invocation& invocation) {
     return fail(ErrorKind::kInvalid, "Relay factor must be between 0 and 255");
   }
   query.set_relay_factor(static_cast<std::uint32_t>(*relay_factor));
+  query.set_status(invocation.value("status", ""));
+  const auto limit = config::parse_number(invocation.value("limit", "0"));
+  if (!limit || *limit > kMostResponses) {
+    return fail(ErrorKind::kInvalid, "invalid value for -limit: not a number from 0 to " +
+                                         std::to_string(kMostResponses));
+  }
+  query.set_limit(static_cast<std::uint32_t>(*limit));
   const auto timeout = config::parse_duration(invocation.value("timeout", "0"));
   if (!timeout) {
     return fail(ErrorKind::kInvalid, "invalid value for -timeout: " + timeout.error().message);
@@ -160,7 +189,7 @@ int run(const Invocation& invocation, Context& context) {
     }
     if (reply.has_query_answer()) printer.answer(reply.query_answer());
     if (reply.has_query_done()) {
-      printer.done(reply.query_done(), request->query().request_ack());
+      printer.done(reply.query_done(), request->query());
     }
     return context.out.good();
   });
@@ -182,10 +211,12 @@ const Command& query_command() {
       .arguments = "NAME [PAYLOAD]",
       .summary = "Sends a query to the cluster and prints the answers",
       .description =
-          "Asks the members of the cluster, or those that -node and -tag choose, and prints their "
-          "answers as they come: what each member's handler for the query printed, or why it "
-          "failed. Ends as soon as every living member that was asked has answered, at the latest "
-          "after -timeout, and names those that did not answer.\n\n"
+          "Asks the members of the cluster, or those that -node, -tag and -status choose, and "
+          "prints "
+          "their answers as they come: what each member's handlers for the query printed, or why "
+          "they failed. Ends as soon as every living member that was asked has answered, or -limit "
+          "responses have come, at the latest after -timeout, and names those that did not answer, "
+          "with the reason.\n\n"
           "The exit status is 0 even if some members fail or do not answer; it is 1 if the query "
           "could not be sent.",
       .example =
@@ -195,7 +226,7 @@ const Command& query_command() {
           "Response from 'web1': up 3 days\n"
           "Total Acks: 1\n"
           "Total Responses: 1\n"
-          "No answer from: web2",
+          "No answer from: web2 (nothing heard by the deadline)",
       .flags = kFlags,
       .run = run,
   };

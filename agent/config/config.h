@@ -177,7 +177,7 @@ Result<Config> load_config(const std::vector<FlagValue>& flags, const Environmen
 Result<Config> reload(const Config& running, const Environment& environment);
 
 /// Keys whose values differ although a reload does not apply them (all but log_level,
-/// event_handlers, tags and the leave settings), in the order of the documentation.
+/// event_handlers, tags, the leave settings and the rates), in the order of the documentation.
 std::vector<std::string> needs_restart(const Config& running, const Config& loaded);
 
 /// Every key with its effective value as one line of YAML, in the order of the documentation. Keys

@@ -21,16 +21,21 @@ uint64_t QueryOffers::offer(const Monitor& monitor, const membership::QueryArriv
 }
 
 void QueryOffers::answer(Queries::value_type& query, Answer answer) {
-  query.second.answered = true;
+  query.second.said = true;
+  query.second.ended = answer.last;
   answer_(query.first, std::move(answer));
 }
 
-void QueryOffers::handlers_done(const MessageId& id, Answer said) {
+void QueryOffers::handlers_said(const MessageId& id, Answer said) {
   const auto found = queries_.find(id);
   if (found == queries_.end()) return answer_(id, std::move(said));
   Query& query = found->second;
-  query.handlers_done = true;
-  if (query.answered || (said.kind == ReplyKind::kNoAnswer && !query.offers.empty())) return;
+  if (query.ended) return;
+  query.handlers_done = said.last;
+  const bool nothing = said.kind == ReplyKind::kNoAnswer || said.kind == ReplyKind::kNoHandler;
+  if (nothing && !query.said && !query.offers.empty()) return;
+  // Somebody here does handle it: a client.
+  if (nothing && query.client_said) said.kind = ReplyKind::kNoAnswer;
   answer(*found, std::move(said));
 }
 
@@ -40,10 +45,14 @@ Result<void> QueryOffers::respond(const Session* session, uint64_t number, std::
   for (auto& query : queries_) {
     const auto offer = query.second.offers.find(number);
     if (offer == query.second.offers.end() || offer->second.first != session) continue;
-    if (query.second.answered) {
+    if (query.second.client_said || query.second.ended) {
       return fail(ErrorKind::kConflict, "failed to respond to query: response already sent");
     }
-    answer(query, {.kind = ReplyKind::kResponse, .payload = std::move(payload), .error = {}});
+    query.second.client_said = true;
+    Answer said{.kind = ReplyKind::kResponse, .payload = std::move(payload), .error = {}};
+    said.last = query.second.handlers_done;
+    if (!said.last || query.second.said) said.responder = "client";
+    answer(query, std::move(said));
     return {};
   }
   return fail(ErrorKind::kNotFound, "No pending queries matching ID");
@@ -55,7 +64,7 @@ void QueryOffers::forget_if(const Gone& gone) {
     const size_t ended =
         std::erase_if(query.second.offers, [&](const auto& offer) { return gone(offer.second); });
     const bool last = ended > 0 && query.second.offers.empty();
-    if (last && query.second.handlers_done && !query.second.answered) {
+    if (last && query.second.handlers_done && !query.second.ended) {
       answer(query, {.kind = ReplyKind::kNoAnswer, .payload = {}, .error = {}});
     }
   }

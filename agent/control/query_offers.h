@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Queries that control clients may answer beside this host's handlers. A query gets one answer:
-// that of whoever is first. Plain bookkeeping, no I/O; event-loop thread only.
+// Queries that control clients may answer beside this host's handlers. Each handler answers for
+// itself, and of the clients the first one that does, as in Serf. Plain bookkeeping, no I/O;
+// event-loop thread only.
 //
 // When no handler has anything to say, the answer is left to the clients who were shown the query,
 // until its deadline or until they are gone. Bounded: kMaxQueries, the oldest are forgotten.
@@ -33,11 +34,12 @@ class QueryOffers {
   /// The monitor is being shown the query. The number by which its client may answer it; not 0.
   uint64_t offer(const Monitor& monitor, const membership::QueryArrived& query);
 
-  /// What the handlers say. Passed on at once, unless it is nothing and a client may answer yet.
-  void handlers_done(const membership::MessageId& query, membership::Answer answer);
+  /// What a handler says. Passed on at once, unless it is their last word, nobody has said anything
+  /// and a client may answer yet.
+  void handlers_said(const membership::MessageId& query, membership::Answer answer);
 
   /// A client's answer. kNotFound: no such query was shown to this session, or its deadline is
-  /// past; kConflict: it has been answered.
+  /// past; kConflict: a client has answered it, or nobody waits any more.
   Result<void> respond(const Session* session, uint64_t number, std::string payload,
                        membership::TimePoint now);
 
@@ -53,8 +55,10 @@ class QueryOffers {
   struct Query {
     membership::TimePoint deadline;
     std::map<uint64_t, Monitor> offers;  // by number
-    bool handlers_done = false;
-    bool answered = false;
+    bool handlers_done = false;          // they have said their last
+    bool said = false;                   // somebody has answered
+    bool client_said = false;
+    bool ended = false;  // the asker has been told that no more comes
   };
   using Queries = std::map<membership::MessageId, Query>;
 

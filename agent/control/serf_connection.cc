@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <asio/post.hpp>
 #include <utility>
 
 namespace starling::agent {
@@ -226,6 +227,27 @@ bool SerfConnection::send(const control::Reply& reply) {
   }
   if (reply.done()) open_.erase(found);
   return message.empty() || put(message);
+}
+
+bool SerfConnection::offer(const control::Reply& reply) {
+  const auto found = open_.find(reply.id());
+  // What nobody waits for any more is as good as taken: nobody has to keep it.
+  if (!is_open() || found == open_.end()) return true;
+  const std::string message = serf::encode_stream_reply(found->second.seq, reply);
+  return message.empty() || queue(message);
+}
+
+void SerfConnection::when_room(std::function<void()> room) {
+  if (!is_open()) return;
+  want_room_.push_back(std::move(room));
+  if (has_room()) drained();
+}
+
+void SerfConnection::drained() {
+  if (want_room_.empty()) return;
+  asio::post(house_.io, [waiting = std::exchange(want_room_, {})] {
+    for (const auto& one : waiting) one();
+  });
 }
 
 void SerfConnection::end_query(uint64_t id, std::string record) {

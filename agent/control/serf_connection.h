@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/control/channel.h"
 #include "agent/control/msgpack.h"
@@ -39,9 +40,12 @@ class SerfConnection final : public Channel, public Session {
   /// Begins to read.
   void start();
   bool send(const control::Reply& reply) override;
+  bool offer(const control::Reply& reply) override;
+  void when_room(std::function<void()> room) override;
 
  protected:
   bool take(std::string_view& input) override;
+  void drained() override;
   void on_close() override;
 
  private:
@@ -84,6 +88,7 @@ class SerfConnection final : public Channel, public Session {
   std::optional<uint64_t> waiting_;     // id of the request
   uint64_t last_id_ = 0;
   std::map<uint64_t, Open> open_;  // by the id that the service knows
+  std::vector<std::function<void()>> want_room_;
 };
 
 }  // namespace starling::agent

@@ -10,10 +10,12 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "agent/control/frame.h"
 #include "agent/control/socket_path.h"
@@ -57,13 +59,17 @@ class UnixServer::Connection final : public Session,
   Connection(State& server, Socket socket) : server_(&server), socket_(std::move(socket)) {}
 
   bool send(const control::Reply& reply) override;
+  bool offer(const control::Reply& reply) override;
+  void when_room(std::function<void()> room) override;
   void read();
   void close();
 
  private:
   bool fits(std::size_t bytes) const;
   bool may_read() const;
+  bool queue(const std::string& frame, bool done);
   void resume();
+  void tell_room();
   bool decode();
   bool handle(std::string_view message);
   void close_soon();
@@ -85,6 +91,7 @@ class UnixServer::Connection final : public Session,
   std::size_t output_replies_ = 0;
   std::string waiting_;  // behind output_
   std::size_t waiting_replies_ = 0;
+  std::vector<std::function<void()>> want_room_;
 };
 
 bool UnixServer::Connection::fits(std::size_t bytes) const {
@@ -126,12 +133,42 @@ bool UnixServer::Connection::send(const control::Reply& reply) {
     }
     return false;
   }
-  waiting_ += *frame;
+  return queue(*frame, reply.done());
+}
+
+bool UnixServer::Connection::queue(const std::string& frame, bool done) {
+  waiting_ += frame;
   ++waiting_replies_;
-  if (reply.done() && open_requests_ > 0) --open_requests_;
+  if (done && open_requests_ > 0) --open_requests_;
   write();
   resume();
   return true;
+}
+
+bool UnixServer::Connection::offer(const control::Reply& reply) {
+  if (server_ == nullptr || closing_) return false;
+  const Result<std::string> frame = encode_frame(reply);
+  if (!frame) {  // it will never fit: whoever keeps it would wait for ever
+    ++server_->counters.dropped_replies;
+    return true;
+  }
+  return fits(frame->size()) && queue(*frame, false);
+}
+
+void UnixServer::Connection::when_room(std::function<void()> room) {
+  if (server_ == nullptr || closing_) return;
+  want_room_.push_back(std::move(room));
+  tell_room();
+}
+
+void UnixServer::Connection::tell_room() {
+  const bool room =
+      (output_replies_ + waiting_replies_) * 2 <= server_->limits.queued_replies &&
+      (output_.size() - output_sent_ + waiting_.size()) * 2 <= server_->limits.queued_bytes;
+  if (!room || want_room_.empty()) return;
+  asio::post(server_->io, [waiting = std::exchange(want_room_, {})] {
+    for (const auto& one : waiting) one();
+  });
 }
 
 void UnixServer::Connection::read() {
@@ -190,6 +227,7 @@ void UnixServer::Connection::written(std::size_t bytes) {
     output_sent_ = 0;
     output_replies_ = 0;
     write();
+    tell_room();
     return resume();
   }
   writing_ = true;

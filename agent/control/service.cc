@@ -222,7 +222,7 @@ void Service::tags(const Client& client, const control::TagsRequest& request) {
 
 void Service::info(const Client& client) {
   Reply answer;
-  *answer.mutable_info() = describe_agent(parts_);
+  *answer.mutable_info() = describe_agent(parts_, counters_);
   reply(client, std::move(answer));
 }
 

@@ -3,19 +3,25 @@
 // Service: everything that a user can ask of an agent, behind every door. Requests and replies are
 // those of proto/control.proto; doors only translate.
 //
-// Event-loop thread only. Bounded: monitors (kMaxMonitors); queries by the core's limit.
+// Event-loop thread only. Bounded: monitors (kMaxMonitors); queries by the core's limit, and what
+// their clients do not take (kMaxHeldBytes).
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "agent/cluster.h"
 #include "agent/config/config.h"
 #include "agent/control/query_offers.h"
+#include "agent/control/serf_server.h"
+#include "agent/control/server.h"
 #include "agent/control/session.h"
 #include "agent/log.h"
 #include "agent/store/store.h"
@@ -29,6 +35,14 @@ namespace starling::agent {
 class Service : public RequestHandler {
  public:
   static constexpr size_t kMaxMonitors = 256;
+  /// Answers to queries that wait for slow clients, all together.
+  static constexpr size_t kMaxHeldBytes = size_t{256} << 20;
+
+  /// Counts since the start.
+  struct Counters {
+    uint64_t lost_answers = 0;     ///< to queries, over kMaxHeldBytes; the client is told whose
+    uint64_t dropped_records = 0;  ///< of monitors that read too slowly; they are told how many
+  };
 
   /// All outlive the service.
   struct Parts {
@@ -41,6 +55,9 @@ class Service : public RequestHandler {
     /// Begins to leave and stop; the callback runs when the others have been told.
     std::function<void(std::function<void()> told)> leave;
     std::function<Result<void>()> reload;
+    /// What the doors count; may be empty.
+    std::function<UnixServerCounters()> door = {};
+    std::function<SerfServerCounters()> rpc = {};
   };
   explicit Service(Parts parts);
   ~Service() override;
@@ -56,6 +73,10 @@ class Service : public RequestHandler {
   void saw(const membership::UserEventArrived& event);
   void saw(const membership::QueryArrived& query);
 
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+  /// Answers to queries that wait for clients to read.
+  [[nodiscard]] size_t held_answers() const;
+
  private:
   /// Where the replies to one request go.
   struct Client {
@@ -68,6 +89,14 @@ class Service : public RequestHandler {
     std::unique_ptr<Log::Watch> watch;
     bool answers_queries = false;
     uint64_t dropped = 0;  ///< since the last record that was taken
+  };
+  struct RunningQuery {
+    membership::MessageId id;
+    std::deque<control::Reply> held;  ///< answers that the client has had no room for
+    size_t held_bytes = 0;
+    bool waits_for_room = false;
+    std::set<std::string> lost;          ///< members an answer of which could not be held
+    std::optional<control::Reply> done;  ///< the end, which comes after all answers
   };
 
   /// The answers of one `reachability`.
@@ -96,6 +125,11 @@ class Service : public RequestHandler {
   bool start_query(const Client& client, const membership::QueryOptions& options,
                    Cluster::QueryListener listener, membership::QueryHandle* handle);
   void query_over(const Client& client);
+  void query_ended(const Client& client, const membership::QueryEnded& ended);
+  bool hand_on(const Client& client, RunningQuery& query, control::Reply answer);
+  void wait_for_room(const Client& client, RunningQuery& query);
+  void room(const Client& client);
+  void finish_query(const Client& client);
   [[nodiscard]] control::Member to_wire(const membership::Member& member) const;
   /// `offered`: what a monitor may answer.
   void tell(const handlers::Event& event, control::MonitorRecord record,
@@ -108,12 +142,17 @@ class Service : public RequestHandler {
   Parts parts_;
   std::map<Key, std::unique_ptr<Monitor>> monitors_;
   QueryOffers offers_;
-  std::map<Key, membership::MessageId> queries_;
   std::map<Key, membership::MessageId> confirms_;
+  std::map<Key, RunningQuery> queries_;
+  size_t held_bytes_ = 0;
+  Counters counters_;
   std::map<Key, std::shared_ptr<Gathering>> reachability_;
+  // Callbacks of sessions hold a weak pointer to it.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 /// The sections of `info`: Serf's names where Serf has the thing.
-[[nodiscard]] control::InfoReply describe_agent(const Service::Parts& parts);
+[[nodiscard]] control::InfoReply describe_agent(const Service::Parts& parts,
+                                                const Service::Counters& counters);
 
 }  // namespace starling::agent

@@ -6,27 +6,12 @@
 #include <map>
 #include <thread>
 
+#include "agent/control/info_section.h"
 #include "agent/control/service.h"
 
 namespace starling::agent {
 
 namespace {
-
-class Section {
- public:
-  Section(control::InfoReply& reply, const char* name) : section_(*reply.add_sections()) {
-    section_.set_name(name);
-  }
-  void add(const std::string& key, const std::string& value) {
-    control::KeyValue& pair = *section_.add_values();
-    pair.set_key(key);
-    pair.set_value(value);
-  }
-  void add(const std::string& key, uint64_t value) { add(key, std::to_string(value)); }
-
- private:
-  control::InfoSection& section_;
-};
 
 void add_agent(control::InfoReply& reply, const Service::Parts& parts) {
   const membership::Node& node = parts.cluster.node();
@@ -88,20 +73,9 @@ void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {
   protocol.add("refutations", counts.refutations);
   protocol.add("pushes_sent", counts.pushes_sent);
   protocol.add("push_retries", counts.push_retries);
-  protocol.add("pushes_abandoned", counts.pushes_abandoned);
   protocol.add("syncs", counts.syncs);
   protocol.add("events_accepted", counts.events_accepted);
   protocol.add("events_missed", counts.events_missed);
-  protocol.add("malformed_packets", counts.malformed_packets);
-  protocol.add("malformed_streams", counts.malformed_streams);
-  protocol.add("dropped_members", counts.dropped_members);
-  protocol.add("dropped_progress", counts.dropped_progress);
-  protocol.add("dropped_queries", counts.dropped_queries);
-  protocol.add("dropped_hops", counts.dropped_hops);
-  protocol.add("dropped_push_retries", counts.dropped_push_retries);
-  protocol.add("dropped_direct", counts.dropped_direct);
-  protocol.add("refused_streams", counts.refused_streams);
-  protocol.add("dropped_routes", counts.dropped_routes);
   protocol.add("stalls", parts.cluster.statistics().stalls);
   protocol.add("longest_stall_ms",
                static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -116,26 +90,12 @@ void add_network(control::InfoReply& reply, const Service::Parts& parts) {
   network.add("packets_sent", counts.packets_sent);
   network.add("bytes_received", counts.bytes_received);
   network.add("bytes_sent", counts.bytes_sent);
-  network.add("dropped_malformed", counts.dropped_malformed);
-  network.add("dropped_too_large", counts.dropped_too_large);
-  network.add("dropped_unknown_key", counts.dropped_unknown_key);
-  network.add("dropped_forged", counts.dropped_forged);
-  network.add("dropped_replayed", counts.dropped_replayed);
-  network.add("dropped_old_boot", counts.dropped_old_boot);
-  network.add("dropped_twin", counts.dropped_twin);
-  network.add("dropped_by_kernel", counts.dropped_by_kernel);
-  network.add("send_buffer_full", counts.send_buffer_full);
-  network.add("send_failed", counts.send_failed);
   network.add("streams_now", counts.streams_now);
   network.add("streams_opened", counts.streams_opened);
   network.add("streams_accepted", counts.streams_accepted);
   network.add("streams_failed", counts.streams_failed);
   network.add("stream_bytes_sent", counts.stream_bytes_sent);
   network.add("stream_bytes_received", counts.stream_bytes_received);
-  network.add("stream_limit", counts.stream_limit);
-  network.add("handshakes_failed", counts.handshakes_failed);
-  network.add("handshakes_unknown_key", counts.handshakes_unknown_key);
-  network.add("stream_forged", counts.stream_forged);
 }
 
 void add_handlers(control::InfoReply& reply, const Service::Parts& parts) {
@@ -156,10 +116,6 @@ void add_handlers(control::InfoReply& reply, const Service::Parts& parts) {
   jobs.add("timed_out", counts.timed_out);
   jobs.add("not_started", counts.not_started);
   jobs.add("superseded", counts.superseded);
-  jobs.add("dropped_queue_full", counts.dropped_queue_full);
-  jobs.add("dropped_memory_full", counts.dropped_memory_full);
-  jobs.add("dropped_deadline_past", counts.dropped_deadline_past);
-  jobs.add("queries_refused", counts.queries_refused);
 }
 
 void add_store(control::InfoReply& reply, const Service::Parts& parts) {
@@ -168,15 +124,14 @@ void add_store(control::InfoReply& reply, const Service::Parts& parts) {
   store.add("commits", counts.commits);
   store.add("changes", counts.changes);
   store.add("queued", counts.queued);
-  store.add("failed", counts.failed);
-  store.add("dropped", counts.dropped);
 }
 
 }  // namespace
 
-control::InfoReply describe_agent(const Service::Parts& parts) {
+control::InfoReply describe_agent(const Service::Parts& parts, const Service::Counters& counters) {
   control::InfoReply reply;
   add_agent(reply, parts);
+  add_drops(reply, parts, counters);
   add_handlers(reply, parts);
   add_network(reply, parts);
   add_protocol(reply, parts);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Requests with many replies: queries and monitor. They end with their client.
+// Monitors: log lines and events as they come. They end with their client.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -14,61 +14,8 @@ using control::Reply;
 
 namespace {
 
-constexpr std::string_view kInternalPrefix = "_serf_";
-constexpr std::string_view kOwnPrefix = "_starling_";
-constexpr const char* kPing = "_serf_ping";
-constexpr uint32_t kMaxRelayFactor = 255;
-constexpr uint64_t kMaxTimeout_ms = uint64_t{24} * 3600 * 1000;
-
-control::QueryAnswer::Kind to_wire_kind(membership::ReplyKind kind) {
-  switch (kind) {
-    case membership::ReplyKind::kAck:
-      return control::QueryAnswer::ACK;
-    case membership::ReplyKind::kResponse:
-      return control::QueryAnswer::RESPONSE;
-    case membership::ReplyKind::kNoAnswer:
-      return control::QueryAnswer::NO_ANSWER;
-    case membership::ReplyKind::kFailed:
-      return control::QueryAnswer::FAILED;
-    case membership::ReplyKind::kTooLarge:
-      return control::QueryAnswer::TOO_LARGE;
-    case membership::ReplyKind::kBusy:
-      return control::QueryAnswer::BUSY;
-  }
-  return control::QueryAnswer::FAILED;
-}
-
 membership::TimePoint steady_now() {
   return membership::TimePoint(std::chrono::steady_clock::now().time_since_epoch());
-}
-
-Result<membership::QueryOptions> read_query(const control::QueryRequest& request) {
-  if (request.name().starts_with(kInternalPrefix) &&
-      (request.name() != kPing || !request.payload().empty())) {
-    return fail(ErrorKind::kInvalid, "Queries cannot contain the '_serf_' prefix");
-  }
-  if (request.name().starts_with(kOwnPrefix)) {
-    return fail(ErrorKind::kInvalid, "Queries cannot contain the '_starling_' prefix");
-  }
-  if (request.relay_factor() > kMaxRelayFactor) {
-    return fail(ErrorKind::kInvalid, "Relay factor must be between 0 and 255");
-  }
-  if (request.timeout_ms() > kMaxTimeout_ms) {
-    return fail(ErrorKind::kInvalid, "a query's timeout is at most 24h");
-  }
-  membership::QueryOptions options;
-  options.name = request.name();
-  options.payload = request.payload();
-  options.nodes.assign(request.nodes().begin(), request.nodes().end());
-  for (const control::KeyValue& tag : request.tags()) {
-    options.tags.emplace_back(tag.key(), tag.value());
-  }
-  options.request_ack = request.request_ack();
-  options.relay_factor = request.relay_factor();
-  if (request.timeout_ms() > 0) {
-    options.timeout = std::chrono::milliseconds(request.timeout_ms());
-  }
-  return options;
 }
 
 Result<std::vector<handlers::Filter>> read_filters(std::string_view text) {
@@ -84,76 +31,6 @@ Result<std::vector<handlers::Filter>> read_filters(std::string_view text) {
 }
 
 }  // namespace
-
-void Service::session_closed(const std::shared_ptr<Session>& session) {
-  const Key first{session.get(), 0};
-  const Key last{session.get(), UINT64_MAX};
-  monitors_.erase(monitors_.lower_bound(first), monitors_.upper_bound(last));
-  offers_.forget(session.get());
-  reachability_.erase(reachability_.lower_bound(first), reachability_.upper_bound(last));
-  const auto begin = queries_.lower_bound(first);
-  const auto end = queries_.upper_bound(last);
-  for (auto query = begin; query != end; ++query) parts_.cluster.cancel_query(query->second);
-  queries_.erase(begin, end);
-  const auto first_confirm = confirms_.lower_bound(first);
-  const auto last_confirm = confirms_.upper_bound(last);
-  for (auto confirm = first_confirm; confirm != last_confirm; ++confirm) {
-    parts_.cluster.cancel_confirm(confirm->second);
-  }
-  confirms_.erase(first_confirm, last_confirm);
-}
-
-// --- queries -----------------------------------------------------------------------------------
-
-bool Service::start_query(const Client& client, const membership::QueryOptions& options,
-                          Cluster::QueryListener listener, membership::QueryHandle* handle) {
-  if (queries_.contains(key_of(client))) {
-    reply_error(client, "a query with this request's id is running on this connection");
-    return false;
-  }
-  auto started = parts_.cluster.send_query(options, std::move(listener));
-  if (!started) {
-    reply_error(client, started.error().message);
-    return false;
-  }
-  queries_[key_of(client)] = started->id;
-  *handle = *started;
-  return true;
-}
-
-void Service::query_over(const Client& client) {
-  queries_.erase(key_of(client));
-}
-
-void Service::query(const Client& client, const control::QueryRequest& request) {
-  const auto options = read_query(request);
-  if (!options) return reply_error(client, options.error().message);
-  Cluster::QueryListener listener;
-  listener.answered = [client](const membership::QueryAnswered& answered) {
-    Reply answer;
-    control::QueryAnswer& body = *answer.mutable_query_answer();
-    body.set_from(answered.from);
-    body.set_kind(to_wire_kind(answered.kind));
-    body.set_payload(answered.payload);
-    body.set_error(answered.error);
-    reply(client, std::move(answer), false);
-  };
-  listener.ended = [this, client](const membership::QueryEnded& ended) {
-    Reply answer;
-    control::QueryDone& body = *answer.mutable_query_done();
-    for (const std::string& name : ended.silent) body.add_silent(name);
-    body.set_timed_out(ended.timed_out);
-    query_over(client);
-    reply(client, std::move(answer));
-  };
-  membership::QueryHandle handle;
-  if (!start_query(client, *options, std::move(listener), &handle)) return;
-  Reply started;
-  started.mutable_query_started()->set_addressed(static_cast<uint32_t>(handle.addressed));
-  started.mutable_query_started()->set_timeout_ms(
-      static_cast<uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(handle.timeout).count()));
-  reply(client, std::move(started), false);
-}
 
 // --- monitor -----------------------------------------------------------------------------------
 
@@ -193,6 +70,7 @@ void Service::send_record(Monitor& monitor, const control::MonitorRecord& record
   if (reply(monitor.client, std::move(told), false)) {
     monitor.dropped = 0;
   } else {
+    ++counters_.dropped_records;
     ++monitor.dropped;
   }
 }
@@ -250,7 +128,7 @@ void Service::saw(const membership::QueryArrived& query) {
 // --- answers of clients ------------------------------------------------------------------------
 
 void Service::handlers_answered(const membership::MessageId& query, membership::Answer answer) {
-  offers_.handlers_done(query, std::move(answer));
+  offers_.handlers_said(query, std::move(answer));
 }
 
 void Service::respond(const Client& client, const control::RespondRequest& request) {

@@ -4,6 +4,7 @@
 // requests and replies into bytes, the service does the rest. Event-loop thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "proto/control.pb.h"
@@ -20,6 +21,12 @@ class Session {
   /// bounded queue is full. A reply with `done` is never dropped for slowness; a door that cannot
   /// take it closes the connection.
   virtual bool send(const control::Reply& reply) = 0;
+
+  /// As send(), but a reply that finds no room now is not dropped: its owner keeps it and waits
+  /// with when_room(). Not for replies with `done`.
+  virtual bool offer(const control::Reply& reply) = 0;
+  /// Calls `room` once, later, when at least half of the queue is free; never when the client goes.
+  virtual void when_room(std::function<void()> room) = 0;
 };
 
 /// The service, as a door sees it.

@@ -30,7 +30,11 @@ void Announcements::arrived(const proto::RecordId& id) {
   const Key key{id.kind(), id.key()};
   pulls_.erase(key);
   due_.erase(key);
-  if (context_.options.announce_fanout == 0 || queue_.size() >= kMaxQueued) return;
+  if (context_.options.announce_fanout == 0) return;
+  if (queue_.size() >= kMaxQueued) {
+    ++context_.statistics.dropped_ids;
+    return;
+  }
   queue_.push_back(id);
   send_soon();
 }
@@ -56,7 +60,10 @@ void Announcements::heard(const Address& from, const proto::RecordId& id) {
   const Key key{id.kind(), id.key()};
   const auto found = pulls_.find(key);
   if (found == pulls_.end()) {
-    if (pulls_.size() >= kMaxPulls) return;
+    if (pulls_.size() >= kMaxPulls) {
+      ++context_.statistics.dropped_ids;
+      return;
+    }
     pulls_[key].holders.push_back(from);
     // The tree's own retries may bring it any moment.
     due_.set(key, context_.now + 2 * context_.options.hop_timeout_min);
@@ -74,6 +81,7 @@ void Announcements::pull(const Key& key) {
   if (found == pulls_.end()) return;
   Pull& pull = found->second;
   if (pull.tries >= kMaxTries) {
+    ++context_.statistics.abandoned_pulls;
     pulls_.erase(found);
     return;
   }

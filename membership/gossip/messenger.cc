@@ -21,28 +21,68 @@ constexpr size_t kLargestDatagram = kMaxPacket - 64;
 
 }  // namespace
 
-void Messenger::send(const NodeId& to, proto::DirectMessage body, TimePoint deadline,
+bool Messenger::send(const NodeId& to, proto::DirectMessage body, TimePoint deadline,
                      unsigned extra_carriers) {
-  if (letters_.size() >= kMaxDirect) {
+  const MessageId id = address(to, body);
+  const size_t bytes = body.ByteSizeLong();
+  if (letters_.size() >= kMaxDirect || letter_bytes_ + bytes > kMaxDirectBytes) {
     ++context_.statistics.dropped_direct;
-    return;
+    return false;
   }
+  const bool large = bytes > kLargestDatagram;
+  Letter letter{std::move(body), to, deadline, bytes, large};
+  if (extra_carriers > 0) through_others(to, letter.message, large, extra_carriers);
+  letters_.emplace(id, std::move(letter));
+  letter_bytes_ += bytes;
+  attempt(id);
+  return true;
+}
+
+void Messenger::send_once(const NodeId& to, proto::DirectMessage body) {
+  address(to, body);
+  const bool large = body.ByteSizeLong() > kLargestDatagram;
+  if (const Entry* target = table_.find(to)) transmit(*target, body, large);
+  through_others(to, body, large, 1);
+}
+
+MessageId Messenger::address(const NodeId& to, proto::DirectMessage& body) {
   const MessageId id{context_.identity.id, context_.identity.epoch, next_sequence_++};
   write_id(id, *body.mutable_id());
   body.set_to(std::string(to.wire()));
   body.set_hops_left(kMaxCarriers);
-  const bool large = body.ByteSizeLong() > kLargestDatagram;
-  Letter letter{std::move(body), to, deadline, large};
-  if (extra_carriers > 0) {
-    const auto able = [&](const Entry& entry) {
-      return entry.id() != to && entry.status == Status::kAlive;
-    };
-    for (const Entry* carrier : table_.random_up(extra_carriers, context_.random, able)) {
-      transmit(*carrier, letter.message, large);
-    }
+  return id;
+}
+
+void Messenger::through_others(const NodeId& to, const proto::DirectMessage& message, bool large,
+                               unsigned carriers) {
+  const auto able = [&](const Entry& entry) {
+    return entry.id() != to && entry.status == Status::kAlive;
+  };
+  for (const Entry* carrier : table_.random_up(carriers, context_.random, able)) {
+    transmit(*carrier, message, large);
   }
-  letters_.emplace(id, std::move(letter));
-  attempt(id);
+}
+
+void Messenger::drop_answers(const MessageId& query) {
+  std::vector<MessageId> ended;
+  for (const auto& [id, letter] : letters_) {
+    if (read_id(letter.message.query_reply().query()) == query) ended.push_back(id);
+  }
+  for (const MessageId& id : ended) forget(id);
+  std::vector<StreamId> useless;
+  for (const auto& [stream, outgoing] : outgoing_) {
+    if (std::ranges::binary_search(ended, outgoing.id)) useless.push_back(stream);
+  }
+  for (const StreamId stream : useless) {
+    outgoing_.erase(stream);
+    streams_.close(stream);
+  }
+}
+
+void Messenger::forget(const MessageId& id) {
+  const auto letter = letters_.extract(id);
+  if (!letter.empty()) letter_bytes_ -= letter.mapped().bytes;
+  due_.erase(id);
 }
 
 void Messenger::attempt(const MessageId& id) {
@@ -50,19 +90,14 @@ void Messenger::attempt(const MessageId& id) {
   if (found == letters_.end()) return;
   Letter& letter = found->second;
   if (context_.now >= letter.deadline) {
-    ++context_.statistics.dropped_direct;
-    letters_.erase(found);
+    ++context_.statistics.expired_direct;
+    forget(id);
     return;
   }
   const Entry* target = table_.find(letter.to);
   if (target != nullptr) transmit(*target, letter.message, letter.large);
   if (letter.tries >= kStraightTries || target == nullptr) {
-    const auto able = [&](const Entry& entry) {
-      return entry.id() != letter.to && entry.status == Status::kAlive;
-    };
-    for (const Entry* carrier : table_.random_up(1, context_.random, able)) {
-      transmit(*carrier, letter.message, letter.large);
-    }
+    through_others(letter.to, letter.message, letter.large, 1);
   }
   const Options& options = context_.options;
   if (letter.tries == 0) {
@@ -155,7 +190,7 @@ void Messenger::carry(const MessageId& id, const proto::DirectMessage& message,
   const auto to = NodeId::from_wire(message.to());
   const Entry* target = table_.find(*to);
   if (target == nullptr || (carried_.size() >= kMaxDirect && !carried_.contains(id))) {
-    ++context_.statistics.dropped_direct;
+    ++context_.statistics.uncarried_direct;
     return;
   }
   carried_[id] = source;
@@ -177,8 +212,7 @@ void Messenger::acknowledge(const Carried& source, const proto::MessageId& id) {
 void Messenger::acknowledged(const proto::MessageId& wire) {
   const auto id = read_id(wire);
   if (!id) return;
-  letters_.erase(*id);
-  due_.erase(*id);
+  forget(*id);
   const auto carried = carried_.find(*id);
   if (carried == carried_.end()) return;
   acknowledge(carried->second, wire);

@@ -29,9 +29,16 @@ class Messenger {
       : context_(context), table_(table), outbox_(outbox), streams_(streams) {}
 
   /// Sends `body` to a member until it is acknowledged or `deadline` has passed. With
-  /// `extra_carriers` it goes through that many other members at once as well.
-  void send(const NodeId& to, proto::DirectMessage body, TimePoint deadline,
+  /// `extra_carriers` it goes through that many other members at once as well. False when too much
+  /// waits already: nothing is sent.
+  bool send(const NodeId& to, proto::DirectMessage body, TimePoint deadline,
             unsigned extra_carriers);
+  /// Sends it once, straight and through another member, and forgets it.
+  void send_once(const NodeId& to, proto::DirectMessage body);
+  /// The asker of `query` wants no more: what waits for it, or is under way, is given up.
+  void drop_answers(const MessageId& query);
+  [[nodiscard]] size_t waiting() const { return letters_.size(); }
+  [[nodiscard]] size_t waiting_bytes() const { return letter_bytes_; }
 
   /// A message has come by datagram from `from`.
   void receive(const Address& from, const proto::DirectMessage& message);
@@ -54,6 +61,7 @@ class Messenger {
     proto::DirectMessage message;
     NodeId to;
     TimePoint deadline;
+    size_t bytes;
     bool large;
     unsigned tries = 0;
     Duration wait{};
@@ -70,7 +78,11 @@ class Messenger {
     std::optional<proto::DirectMessage> message;  // until it has been sent
   };
 
+  MessageId address(const NodeId& to, proto::DirectMessage& body);
   void attempt(const MessageId& id);
+  void through_others(const NodeId& to, const proto::DirectMessage& message, bool large,
+                      unsigned carriers);
+  void forget(const MessageId& id);
   void transmit(const Entry& hop, const proto::DirectMessage& message, bool large);
   bool take(const proto::DirectMessage& message, const Carried& source);
   void carry(const MessageId& id, const proto::DirectMessage& message, const Carried& source);
@@ -83,6 +95,7 @@ class Messenger {
   Streams& streams_;
   uint64_t next_sequence_ = 1;
   std::map<MessageId, Letter> letters_;
+  size_t letter_bytes_ = 0;
   Deadlines<MessageId> due_;
   std::map<StreamId, Outgoing> outgoing_;
   std::map<MessageId, Carried> carried_;

@@ -19,16 +19,19 @@ constexpr Duration kLongest = std::chrono::hours(24);
 constexpr int kMaxFilters = 64;
 // Queries of the agents themselves; no handler sees them.
 constexpr std::string_view kInternalPrefix = "_serf_";
+constexpr std::string_view kOwnPrefix = "_starling_";
+constexpr std::string_view kTooMuchToSend = "too many answers of this member wait to be sent";
 
-/// Whether a member is meant by the filters. An expression that does not compile matches nobody.
-bool matches(const proto::Query& query, const std::string& name, std::string_view tags) {
-  const auto& nodes = query.filter_nodes();
-  if (!nodes.empty() && std::find(nodes.begin(), nodes.end(), name) == nodes.end()) return false;
-  return std::all_of(query.filter_tags().begin(), query.filter_tags().end(),
-                     [&](const proto::TagFilter& filter) {
-                       const auto pattern = Pattern::compile(filter.expression(), false);
-                       return pattern && pattern->matches(find_tag(tags, filter.key()));
-                     });
+proto::Audience to_wire(Audience audience) {
+  switch (audience) {
+    case Audience::kAlive:
+      return proto::AUDIENCE_ALIVE;
+    case Audience::kHealthy:
+      return proto::AUDIENCE_HEALTHY;
+    case Audience::kDegraded:
+      return proto::AUDIENCE_DEGRADED;
+  }
+  return proto::AUDIENCE_ALIVE;
 }
 
 ReplyKind kind_of(proto::ReplyStatus status) {
@@ -37,6 +40,8 @@ ReplyKind kind_of(proto::ReplyStatus status) {
       return ReplyKind::kAck;
     case proto::REPLY_NO_ANSWER:
       return ReplyKind::kNoAnswer;
+    case proto::REPLY_NO_HANDLER:
+      return ReplyKind::kNoHandler;
     case proto::REPLY_FAILED:
       return ReplyKind::kFailed;
     case proto::REPLY_TOO_LARGE:
@@ -56,6 +61,8 @@ proto::ReplyStatus status_of(ReplyKind kind) {
       return proto::REPLY_RESPONSE;
     case ReplyKind::kNoAnswer:
       return proto::REPLY_NO_ANSWER;
+    case ReplyKind::kNoHandler:
+      return proto::REPLY_NO_HANDLER;
     case ReplyKind::kFailed:
       return proto::REPLY_FAILED;
     case ReplyKind::kTooLarge:
@@ -68,18 +75,51 @@ proto::ReplyStatus status_of(ReplyKind kind) {
 
 }  // namespace
 
-Queries::Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger)
-    : context_(context), table_(table), members_(members), messenger_(messenger) {}
+Queries::Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger,
+                 RateLimit& rates)
+    : context_(context), table_(table), members_(members), messenger_(messenger), rates_(rates) {}
 
 void Queries::restore(const std::vector<MessageId>& heard) {
   for (const MessageId& id : heard) {
     if (seen_.size() >= kMaxSeenQueries) break;
-    seen_.emplace(id, proto::Record());
-    forget_.set(id, context_.now + kRememberAfter);
+    remember(id, {}, context_.now + kRememberAfter);
   }
 }
 
 // --- asking ------------------------------------------------------------------------------------
+
+Result<proto::Query> Queries::encode(const QueryOptions& options) const {
+  proto::Query query;
+  for (const std::string& node : options.nodes) query.add_filter_nodes(node);
+  for (const auto& [key, expression] : options.tags) {
+    proto::TagFilter& filter = *query.add_filter_tags();
+    filter.set_key(key);
+    filter.set_expression(expression);
+  }
+  query.set_audience(to_wire(options.audience));
+  query.set_name(options.name);
+  query.set_payload(options.payload);
+  if (const int filters = query.filter_nodes_size() + query.filter_tags_size();
+      filters > kMaxFilters) {
+    ++context_.statistics.refused_queries_size;
+    return fail(ErrorKind::kTooLarge, "query has " + std::to_string(filters) +
+                                          " filters of nodes and tags; the limit is " +
+                                          std::to_string(kMaxFilters) +
+                                          ": use a pattern, or a tag that they share");
+  }
+  const size_t limit = context_.options.query_size_limit;
+  if (const size_t size = query.ByteSizeLong(); size > limit) {
+    ++context_.statistics.refused_queries_size;
+    return fail(ErrorKind::kTooLarge,
+                "query exceeds limit of " + std::to_string(limit) +
+                    " bytes (name, payload and filters: " + std::to_string(size) +
+                    "): shorten it; query_size_limit can be at most " +
+                    std::to_string(kMaxInlinePayload));
+  }
+  query.set_request_ack(options.request_ack);
+  query.set_relay_factor(std::min(options.relay_factor, 255U));
+  return query;
+}
 
 Result<Queries::Started> Queries::start(const QueryOptions& options) {
   if (!valid_name(options.name)) {
@@ -87,53 +127,37 @@ Result<Queries::Started> Queries::start(const QueryOptions& options) {
                 "a query's name must have 1 to 128 bytes of UTF-8 and no control characters");
   }
   if (own_.size() >= kMaxOwnQueries) {
-    return fail(ErrorKind::kBusy, "256 queries of this agent are still running: retry later");
+    ++context_.statistics.refused_queries_running;
+    return fail(ErrorKind::kBusy,
+                std::to_string(kMaxOwnQueries) +
+                    " queries of this agent are still running, which is the limit: retry later, or "
+                    "give them a shorter -timeout");
   }
-  proto::Query query;
-  for (const std::string& node : options.nodes) query.add_filter_nodes(node);
-  for (const auto& [key, expression] : options.tags) {
-    auto pattern = Pattern::compile(expression, false);
-    if (!pattern) {
-      return fail(pattern.error().kind, "filter of tag '" + key + "': " + pattern.error().message);
-    }
-    proto::TagFilter& filter = *query.add_filter_tags();
-    filter.set_key(key);
-    filter.set_expression(expression);
-  }
-  query.set_name(options.name);
-  query.set_payload(options.payload);
-  const size_t limit = context_.options.query_size_limit;
-  const size_t size = query.ByteSizeLong();
-  if (size > limit || query.filter_nodes_size() + query.filter_tags_size() > kMaxFilters) {
-    return fail(ErrorKind::kTooLarge,
-                "query exceeds limit of " + std::to_string(limit) +
-                    " bytes (name, payload and filters: " + std::to_string(size) + ")");
-  }
+  auto query = encode(options);
+  if (!query) return tl::unexpected(query.error());
+  const auto filter = QueryFilter::make(*query);
+  if (!filter) return tl::unexpected(filter.error());
   const Duration timeout =
       options.timeout.value_or(context_.options.query_timeout(members_.up_count()));
   if (timeout <= Duration(0) || timeout > kLongest) {
     return fail(ErrorKind::kInvalid, "a query's timeout must be above 0 and at most 24h");
   }
-  query.set_ltime(context_.query_clock.tick());
-  query.set_request_ack(options.request_ack);
-  query.set_relay_factor(std::min(options.relay_factor, 255U));
-  query.set_timeout_ms(
+  if (!options.name.starts_with(kInternalPrefix) && !options.name.starts_with(kOwnPrefix)) {
+    if (auto admitted = rates_.admit_query(context_.now); !admitted) {
+      ++context_.statistics.refused_queries_rate;
+      return tl::unexpected(admitted.error());
+    }
+  }
+  query->set_ltime(context_.query_clock.tick());
+  query->set_timeout_ms(
       static_cast<uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(timeout).count()));
 
   const MessageId id{context_.identity.id, context_.identity.epoch, next_sequence_++};
   Own own;
   own.deadline = context_.now + timeout;
   own.request_ack = options.request_ack;
-  if (matches(query, context_.identity.name, pack_tags(context_.identity.tags))) {
-    own.addressed[context_.identity.id].name = members_.self().name;
-  }
-  for (size_t place = 0; place < table_.up_count(); ++place) {
-    const Entry& entry = table_.ring_at(place);
-    if (matches(query, entry.name(), entry.tags())) {
-      own.addressed[entry.id()].name = entry.display_name();
-    }
-  }
-  own.waiting = own.addressed.size();
+  own.limit = options.limit;
+  address(own, *query, *filter);
   if (planted(PlantedBug::kDoubleQueryDeadline)) own.deadline += timeout;
   own_due_.set(id, own.waiting == 0 ? context_.now : own.deadline);
   if (planted(PlantedBug::kForgetQueryDeadline)) own_due_.erase(id);
@@ -142,66 +166,121 @@ Result<Queries::Started> Queries::start(const QueryOptions& options) {
   started.handle = QueryHandle{id, own.waiting, timeout};
   started.record.set_kind(proto::RECORD_QUERY);
   started.record.set_key(message_key(id));
-  started.record.set_payload(query.SerializeAsString());
+  started.record.set_payload(query->SerializeAsString());
   own_.emplace(id, std::move(own));
   return started;
 }
 
+/// Whom to wait for, and who cannot be asked although it was named.
+void Queries::address(Own& own, const proto::Query& query, const QueryFilter& filter) const {
+  if (meant(query)) own.addressed[context_.identity.id].name = members_.self().name;
+  for (size_t place = 0; place < table_.up_count(); ++place) {
+    const Entry& entry = table_.ring_at(place);
+    const std::string name = entry.display_name();
+    if (filter.matches({entry.name(), name, entry.tags(), entry.degraded})) {
+      own.addressed[entry.id()].name = name;
+    }
+  }
+  own.waiting = own.addressed.size();
+  for (const std::string& node : query.filter_nodes()) {
+    const Entry* entry = table_.find_name(node);
+    if (is_glob(node) || node == context_.identity.name || node == members_.self().name ||
+        (entry != nullptr && entry->up())) {
+      continue;
+    }
+    Silence why = Silence::kUnknown;
+    if (entry != nullptr)
+      why = entry->status == Status::kFailed ? Silence::kFailed : Silence::kLeft;
+    own.unasked.push_back({node, why});
+  }
+}
+
 void Queries::cancel(const MessageId& id) {
-  own_.erase(id);
+  const auto own = own_.extract(id);
   own_due_.erase(id);
+  if (!own.empty() && own.mapped().waiting > 0) spread_over(id);
 }
 
 void Queries::receive_reply(const NodeId& from, const proto::QueryReply& wire) {
   const auto id = read_id(wire.query());
   if (!id) return;
   const auto found = own_.find(*id);
-  if (found == own_.end()) return;
-  Own& own = found->second;
+  if (found != own_.end()) answered(*id, found->second, from, wire);
+}
+
+void Queries::answered(const MessageId& id, Own& own, const NodeId& from,
+                       const proto::QueryReply& wire) {
   // A member whom the asker did not know yet may answer as well; nobody waits for it.
-  const auto addressed = own.addressed.find(from);
-  const bool known = addressed != own.addressed.end();
+  const auto found = own.addressed.find(from);
+  Own::Addressed stranger{.name = {}, .acked = true, .gone = {}, .total = {}};
+  const bool known = found != own.addressed.end();
+  Own::Addressed& member = known ? found->second : stranger;
+  if (!known) member.name = name_of(from);
   const ReplyKind kind = kind_of(wire.status());
-  if (known && addressed->second.done) return;
-  const bool first = known && !std::exchange(addressed->second.acked, true);
-  if (known && planted(PlantedBug::kForgetAcked)) addressed->second.acked = false;
+  if (member.done || member.received >= kMaxAnswers) return;
+  const bool first = !std::exchange(member.acked, true);
+  if (known && planted(PlantedBug::kForgetAcked)) member.acked = false;
   if (known && kind == ReplyKind::kAck && !first && !wire.last()) return;
   if (first && kind != ReplyKind::kAck && own.request_ack) {
     // The answer has overtaken its acknowledgement, or is one.
-    context_.emit(QueryAnswered{*id, addressed->second.name, ReplyKind::kAck, {}, {}});
+    context_.emit(QueryAnswered{id, member.name, ReplyKind::kAck, {}, {}, {}, 0, {}, false});
   }
-  context_.emit(QueryAnswered{*id, known ? addressed->second.name : name_of(from), kind,
-                              wire.payload(), wire.error()});
-  const bool last = wire.last() || planted(PlantedBug::kAckEndsQuery);
-  if (!known || !last) return;
-  addressed->second.done = true;
-  if (!addressed->second.gone && --own.waiting == 0) end(*id, false);
+  if (kind != ReplyKind::kAck) ++member.received;
+  if (wire.last() || planted(PlantedBug::kAckEndsQuery)) member.total = wire.answers();
+  // The last may overtake the ones before it.
+  member.done = member.total && member.received >= *member.total;
+  QueryAnswered answer{id,
+                       member.name,
+                       kind,
+                       wire.payload(),
+                       wire.error(),
+                       wire.responder(),
+                       wire.position(),
+                       std::nullopt,
+                       member.done};
+  if (wire.has_exit_status()) answer.exit_status = wire.exit_status();
+  context_.emit(std::move(answer));
+  if (kind == ReplyKind::kResponse) ++own.responses;
+  if (known && member.done && !member.gone) --own.waiting;
+  if (own.waiting == 0 && known) return end(id, Ending::kAllDone);
+  if (own.limit > 0 && own.responses >= own.limit) end(id, Ending::kLimit);
 }
 
-void Queries::member_gone(const NodeId& id) {
+void Queries::member_gone(const NodeId& id, bool left) {
   std::vector<MessageId> finished;
   for (auto& [query, own] : own_) {
     const auto addressed = own.addressed.find(id);
     if (addressed == own.addressed.end() || addressed->second.done || addressed->second.gone) {
       continue;
     }
-    addressed->second.gone = true;
+    addressed->second.gone = left ? Silence::kLeft : Silence::kFailed;
     if (--own.waiting == 0) finished.push_back(query);
   }
-  for (const MessageId& query : finished) end(query, false);
+  for (const MessageId& query : finished) end(query, Ending::kAllDone);
 }
 
-void Queries::end(const MessageId& id, bool timed_out) {
-  const auto found = own_.find(id);
-  if (found == own_.end()) return;
-  QueryEnded ended{id, timed_out, {}};
-  for (const auto& [member, addressed] : found->second.addressed) {
-    if (!addressed.done) ended.silent.push_back(addressed.name);
+void Queries::end(const MessageId& id, Ending ending) {
+  const auto own = own_.extract(id);
+  if (own.empty()) return;
+  own_due_.erase(id);
+  QueryEnded ended{id, ending == Ending::kDeadline, ending == Ending::kLimit, own.mapped().unasked};
+  for (const auto& [node, member] : own.mapped().addressed) {
+    if (member.done) continue;
+    Silence why = member.acked ? Silence::kUnfinished : Silence::kUnheard;
+    if (ending == Ending::kLimit) why = Silence::kNotAwaited;
+    ended.silent.push_back({member.name, member.gone.value_or(why)});
   }
   std::sort(ended.silent.begin(), ended.silent.end());
-  own_.erase(found);
-  own_due_.erase(id);
   context_.emit(std::move(ended));
+  if (ending == Ending::kLimit && own.mapped().waiting > 0) spread_over(id);
+}
+
+void Queries::spread_over(const MessageId& id) const {
+  if (!tell_over) return;
+  proto::Record record;
+  record.set_kind(proto::RECORD_QUERY_OVER);
+  record.set_key(message_key(id));
+  tell_over(record);
 }
 
 std::string Queries::name_of(const NodeId& id) const {
@@ -222,31 +301,67 @@ Verdict Queries::apply(const proto::Record& record) {
   if (has(*id) && !planted(PlantedBug::kForgetQuery)) return Verdict::kKnown;
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && !own_.contains(*id)) return Verdict::kStale;
-  if (seen_.size() >= kMaxSeenQueries) {
-    ++context_.statistics.dropped_queries;
-    if (const auto oldest = forget_.pop(kNever)) forget(*oldest);
-  }
   context_.query_clock.witness(query.ltime());
   const auto timeout = std::min<Duration>(
       std::chrono::milliseconds(std::min<uint64_t>(query.timeout_ms(), 24ULL * 3600 * 1000)),
       kLongest);
-  remember(*id, record, context_.now + timeout + kRememberAfter);
-  if (matches(query, context_.identity.name, pack_tags(context_.identity.tags))) {
+  remember(*id, {record}, context_.now + timeout + kRememberAfter);
+  if (meant(query)) {
     open_[*id] = Open{id->origin, context_.now + timeout, query.relay_factor()};
     deliver(*id, query);
   }
   return Verdict::kFresh;
 }
 
-void Queries::remember(const MessageId& id, const proto::Record& record, TimePoint until) {
-  seen_.emplace(id, record);
+Verdict Queries::apply_over(const proto::Record& record) {
+  const auto id = read_message_key(record.key());
+  if (!id || !record.payload().empty()) return Verdict::kInvalid;
+  const auto found = seen_.find(*id);
+  if (found == seen_.end()) {
+    // It has overtaken its query, which is then nothing to us.
+    remember(*id, {{}, true}, context_.now + kRememberAfter);
+    return Verdict::kFresh;
+  }
+  if (std::exchange(found->second.over, true)) return Verdict::kKnown;
+  found->second.record.Clear();
+  if (open_.erase(*id) > 0) context_.emit(QueryOver{*id});
+  messenger_.drop_answers(*id);
+  return Verdict::kFresh;
+}
+
+bool Queries::meant(const proto::Query& query) const {
+  const auto filter = QueryFilter::make(query);
+  const Member self = members_.self();
+  return filter && filter->matches({context_.identity.name, self.name,
+                                    pack_tags(context_.identity.tags), self.degraded});
+}
+
+void Queries::remember(const MessageId& id, Seen seen, TimePoint until) {
+  if (seen_.size() >= kMaxSeenQueries) {
+    ++context_.statistics.dropped_queries;
+    if (const auto oldest = forget_.pop(kNever)) forget(*oldest);
+  }
+  seen_.insert_or_assign(id, std::move(seen));
   forget_.set(id, until);
 }
 
 std::optional<proto::Record> Queries::find(const MessageId& id) const {
   const auto found = seen_.find(id);
-  if (found == seen_.end() || found->second.payload().empty()) return std::nullopt;
-  return found->second;
+  if (found == seen_.end() || found->second.record.payload().empty()) return std::nullopt;
+  return found->second.record;
+}
+
+bool Queries::knows_over(const MessageId& id) const {
+  const auto found = seen_.find(id);
+  return found != seen_.end() && found->second.over;
+}
+
+std::optional<proto::Record> Queries::find_over(const MessageId& id) const {
+  if (!knows_over(id)) return std::nullopt;
+  proto::Record record;
+  record.set_kind(proto::RECORD_QUERY_OVER);
+  record.set_key(message_key(id));
+  return record;
 }
 
 void Queries::deliver(const MessageId& id, const proto::Query& query) {
@@ -257,7 +372,7 @@ void Queries::deliver(const MessageId& id, const proto::Query& query) {
     proto::QueryReply ack;
     ack.set_status(proto::REPLY_ACK);
     ack.set_last(is_internal);
-    reply(id, open.asker, open.deadline, open.relay_factor, std::move(ack));
+    reply(id, open, std::move(ack));
   }
   if (is_internal) {
     open_.erase(id);
@@ -274,36 +389,66 @@ Result<void> Queries::answer(const MessageId& id, Answer answer) {
   if (found == open_.end()) {
     return fail(ErrorKind::kNotFound, "No pending queries matching ID");
   }
-  const Open open = found->second;
-  open_.erase(found);
+  Open& open = found->second;
   if (context_.now >= open.deadline) {
+    open_.erase(found);
     return fail(ErrorKind::kNotFound, "the query's deadline has passed");
   }
-  proto::QueryReply wire;
+  if (!answer.last && open.answers + 1 >= kMaxAnswers) {
+    return fail(ErrorKind::kBusy, "one member gives at most " + std::to_string(kMaxAnswers) +
+                                      " answers to a query: fewer handlers should match it");
+  }
+  const Open was = open;
+  ++open.answers;
+  if (answer.last) open_.erase(found);
+
   const size_t limit = context_.options.query_response_size_limit;
   const size_t size = answer.payload.size();
   const bool too_large = size > limit && !planted(PlantedBug::kNoAnswerLimit);
   const std::string problem = "answer of " + std::to_string(size) + " bytes exceeds limit of " +
                               std::to_string(limit) + " bytes";
+  proto::QueryReply wire;
   wire.set_status(too_large ? proto::REPLY_TOO_LARGE : status_of(answer.kind));
   wire.set_error(too_large ? problem : answer.error);
   if (!too_large) wire.set_payload(std::move(answer.payload));
-  wire.set_last(true);
-  reply(id, open.asker, open.deadline, open.relay_factor, std::move(wire));
+  wire.set_responder(answer.responder);
+  wire.set_position(answer.position);
+  if (answer.exit_status) wire.set_exit_status(*answer.exit_status);
+  wire.set_last(answer.last);
+  if (answer.last) wire.set_answers(was.answers + 1);
+  const bool sent = reply(id, was, std::move(wire));
+  if (too_large) ++context_.statistics.refused_answers_size;
   if (too_large) return fail(ErrorKind::kTooLarge, problem);
+  if (!sent) return fail(ErrorKind::kBusy, std::string(kTooMuchToSend) + "; the asker is told");
   return {};
 }
 
-void Queries::reply(const MessageId& id, const NodeId& asker, TimePoint deadline,
-                    unsigned relay_factor, proto::QueryReply reply) {
+/// False when there is no room for it, and the asker was told so instead.
+bool Queries::reply(const MessageId& id, const Open& open, proto::QueryReply reply) {
   write_id(id, *reply.mutable_query());
-  if (asker == context_.identity.id) {
-    receive_reply(asker, reply);
-    return;
+  if (open.asker == context_.identity.id) {
+    receive_reply(open.asker, reply);
+    return true;
   }
+  proto::QueryReply refusal;  // all but what makes it large
+  refusal.set_status(reply.status());
+  *refusal.mutable_query() = reply.query();
+  refusal.set_responder(reply.responder());
+  refusal.set_position(reply.position());
+  refusal.set_last(reply.last());
+  refusal.set_answers(reply.answers());
   proto::DirectMessage message;
   *message.mutable_query_reply() = std::move(reply);
-  messenger_.send(asker, std::move(message), deadline, relay_factor);
+  if (messenger_.send(open.asker, std::move(message), open.deadline, open.relay_factor)) {
+    return true;
+  }
+  if (refusal.status() == proto::REPLY_ACK) return false;
+  refusal.set_status(proto::REPLY_BUSY);
+  refusal.set_error(std::string(kTooMuchToSend));
+  proto::DirectMessage instead;
+  *instead.mutable_query_reply() = std::move(refusal);
+  messenger_.send_once(open.asker, std::move(instead));
+  return false;
 }
 
 // --- time --------------------------------------------------------------------------------------
@@ -315,7 +460,8 @@ TimePoint Queries::next_deadline() const {
 void Queries::advance() {
   while (const auto id = own_due_.pop(context_.now)) {
     const auto found = own_.find(*id);
-    if (found != own_.end()) end(*id, found->second.waiting > 0);
+    if (found == own_.end()) continue;
+    end(*id, found->second.waiting > 0 ? Ending::kDeadline : Ending::kAllDone);
   }
   while (const auto id = forget_.pop(context_.now)) forget(*id);
 }

@@ -2,11 +2,11 @@
 //
 // Queries: questions to many members with a deadline. A query spreads as a record; the answers come
 // back as direct messages. The asker knows whom it addressed, and ends as soon as all of them that
-// are still alive have finished.
+// are still alive have finished, or as it has as many answers as it wanted. When it ends before all
+// have answered, a second record tells the others that they may stop.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -17,7 +17,9 @@
 #include "membership/context.h"
 #include "membership/deadlines.h"
 #include "membership/gossip/messenger.h"
+#include "membership/gossip/query_filter.h"
 #include "membership/gossip/record.h"
+#include "membership/rate_limit.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
 #include "proto/gossip.pb.h"
@@ -26,7 +28,8 @@ namespace starling::membership {
 
 class Queries {
  public:
-  Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger);
+  Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger,
+          RateLimit& rates);
 
   void restore(const std::vector<MessageId>& heard);
 
@@ -39,14 +42,21 @@ class Queries {
   void cancel(const MessageId& id);
   /// Judges a query; one that is news and meant for this member becomes a QueryArrived.
   Verdict apply(const proto::Record& record);
+  /// Judges the word that a query is over.
+  Verdict apply_over(const proto::Record& record);
   [[nodiscard]] bool has(const MessageId& id) const { return seen_.contains(id); }
+  [[nodiscard]] bool knows_over(const MessageId& id) const;
   [[nodiscard]] std::optional<proto::Record> find(const MessageId& id) const;
+  [[nodiscard]] std::optional<proto::Record> find_over(const MessageId& id) const;
+
+  /// Takes the word that an own query is over, to be told to everybody.
+  std::function<void(const proto::Record& record)> tell_over;
 
   Result<void> answer(const MessageId& id, Answer answer);
   /// An answer to an own query has arrived.
   void receive_reply(const NodeId& from, const proto::QueryReply& reply);
-  /// A member is gone: nobody waits for it any more.
-  void member_gone(const NodeId& id);
+  /// A member failed or left: nobody waits for it any more.
+  void member_gone(const NodeId& id, bool left);
 
   /// Takes a question of the agents among themselves; true when it will be answered later.
   std::function<bool(const MessageId& id, const proto::Query& query)> internal;
@@ -62,36 +72,52 @@ class Queries {
       std::string name;
       bool acked = false;
       bool done = false;
-      bool gone = false;  // failed or left meanwhile
+      std::optional<Silence> gone;    // failed or left meanwhile
+      unsigned received = 0;          // answers
+      std::optional<unsigned> total;  // that it sends, once it has said so
     };
     bool request_ack = true;
+    unsigned limit = 0;
+    unsigned responses = 0;
     std::map<NodeId, Addressed> addressed;
     size_t waiting = 0;
+    std::vector<SilentMember> unasked;  // wanted by name, but not there
   };
   // A query that this node is to answer.
   struct Open {
     NodeId asker;
     TimePoint deadline;
     unsigned relay_factor;
+    unsigned answers = 0;  // given so far
   };
+  struct Seen {
+    proto::Record record;  // to answer pulls; empty when restored or over
+    bool over = false;
+  };
+  enum class Ending : uint8_t { kAllDone, kLimit, kDeadline };
 
+  [[nodiscard]] Result<proto::Query> encode(const QueryOptions& options) const;
+  void address(Own& own, const proto::Query& query, const QueryFilter& filter) const;
+  void answered(const MessageId& id, Own& own, const NodeId& from, const proto::QueryReply& reply);
+  void remember(const MessageId& id, Seen seen, TimePoint until);
   void forget(const MessageId& id);
-  void remember(const MessageId& id, const proto::Record& record, TimePoint until);
-  void reply(const MessageId& id, const NodeId& asker, TimePoint deadline, unsigned relay_factor,
-             proto::QueryReply reply);
+  bool reply(const MessageId& id, const Open& open, proto::QueryReply reply);
   void deliver(const MessageId& id, const proto::Query& query);
-  void end(const MessageId& id, bool timed_out);
+  void end(const MessageId& id, Ending ending);
+  void spread_over(const MessageId& id) const;
+  [[nodiscard]] bool meant(const proto::Query& query) const;
   [[nodiscard]] std::string name_of(const NodeId& id) const;
 
   Context& context_;
   MemberTable& table_;
   Members& members_;
   Messenger& messenger_;
+  RateLimit& rates_;
   uint64_t next_sequence_ = 1;
   std::map<MessageId, Own> own_;
   Deadlines<MessageId> own_due_;
   std::map<MessageId, Open> open_;
-  std::unordered_map<MessageId, proto::Record> seen_;  // to answer pulls; empty when restored
+  std::unordered_map<MessageId, Seen> seen_;
   Deadlines<MessageId> forget_;
 };
 

@@ -373,7 +373,11 @@ void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
 void Prober::receive_ping_request(const Address& from, const proto::PingRequest& request) {
   const auto target = NodeId::from_wire(request.target());
   const auto address = Address::from_wire(request.target_address(), request.target_port());
-  if (!target || !address || relays_.size() >= kMaxRelays) return;
+  if (!target || !address) return;
+  if (relays_.size() >= kMaxRelays) {
+    ++context_.statistics.dropped_relays;
+    return;
+  }
   const Duration timeout =
       std::clamp<Duration>(std::chrono::milliseconds(request.timeout_ms()),
                            std::chrono::milliseconds(1), context_.options.probe_interval * 8);

@@ -203,6 +203,24 @@ class Agent:
         return run(BINARY, command, "-control", self.control, *arguments, check=check,
                    env=self.environment, **options)
 
+    def spawn_cli(self, command, *arguments):
+        """A command that goes on meanwhile; its output is read with communicate()."""
+        process = subprocess.Popen([BINARY, command, "-control", self.control, *arguments],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.environment,
+                                   preexec_fn=_die_with_parent)
+
+        def end():
+            process.kill()
+            process.communicate()
+
+        self.case.addCleanup(end)
+        return process
+
+    def info(self):
+        """{section: {key: text}}"""
+        return self.json("info")
+
     def json(self, command, *arguments):
         return json.loads(self.cli(command, "-format", "json", *arguments).stdout)
 

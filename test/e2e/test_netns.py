@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts in network namespaces joined by a bridge: routes that are cut, and partitions that heal."""
 
+import json
 import os
 import time
 
@@ -158,6 +159,38 @@ class Namespaces(Case):
         wait_for(lambda: hosts.reaches(1, 2), "the route is back")
         agents[0].kill()  # the only one that could have helped
         self.wait_seen(agents[1:], 60, host0="failed", host1="alive", host2="alive")
+
+    @takes(180)
+    def test_query_over_a_route_that_is_cut(self):
+        """Sites A, B and C, A and C cut all the time: A asks, and has C's 100 KiB in the end."""
+        large = 100 << 10
+        hosts = Hosts(self, 3)
+        self.addCleanup(self._stop_all)
+        key = run(BINARY, "keygen").stdout.strip()
+        hosts.cut(0, 2)
+        agents = []
+        for number, site in enumerate("ABC"):
+            # Both ends join the middle: they could not reach each other.
+            join = [f"{hosts.address(1)}:7946"] if number != 1 else []
+            agents.append(self.agent(
+                site, "-encrypt", key, "-tag", f"zone={site}", "-event-handler",
+                f"query:dump=head -c {large} /dev/zero | tr '\\0' $SERF_SELF_NAME", join=join,
+                address=hosts.address(number), namespace=hosts.namespace(number)))
+        for number in (1, 0, 2):
+            agents[number].launch()
+            agents[number].ready()
+        self.wait_formed(agents)
+        self.assertFalse(hosts.reaches(0, 2))
+        for asker, answerer in ((0, "C"), (2, "A")):
+            started = time.monotonic()
+            done = agents[asker].cli("query", "-format", "json", "-timeout", "30s", "dump")
+            answers = json.loads(done.stdout)
+            self.assertEqual(answers["Responses"][answerer], answerer * large)
+            self.assertEqual(sorted(answers["Acks"]), ["A", "B", "C"])
+            self.assertEqual(answers["Silent"], {})
+            self.assertFalse(answers["TimedOut"])
+            self.assertLess(time.monotonic() - started, 15 * harness.SCALE)
+        self.assertFalse(hosts.reaches(0, 2))
 
 
 if __name__ == "__main__":

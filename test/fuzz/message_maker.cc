@@ -130,10 +130,11 @@ void MessageMaker::fill(proto::Query& query) {
   query.set_request_ack(often());
   query.set_relay_factor(number32());
   query.set_timeout_ms(number());
+  query.set_audience(static_cast<proto::Audience>(random_.below(4)));
 }
 
 void MessageMaker::fill(proto::Record& record) {
-  const size_t kind = random_.below(seldom() ? 9 : 4);
+  const size_t kind = random_.below(seldom() ? 9 : 5);
   record.set_kind(static_cast<proto::RecordKind>(kind));
   if (kind == proto::RECORD_MEMBER) {
     proto::MemberRecord member;
@@ -153,7 +154,7 @@ void MessageMaker::fill(proto::Record& record) {
     proto::Query query;
     fill(query);
     record.set_payload(query.SerializeAsString());
-  } else {
+  } else if (kind != proto::RECORD_QUERY_OVER || seldom()) {
     record.set_payload(bytes(random_.below(100)));
   }
   if (seldom()) damage(*record.mutable_payload());
@@ -182,6 +183,10 @@ void MessageMaker::fill(proto::DirectMessage& direct) {
   reply.set_payload(bytes(random_.below(100)));
   reply.set_error(text());
   reply.set_last(often());
+  reply.set_responder(text());
+  reply.set_position(number32());
+  reply.set_answers(number32());
+  if (often()) reply.set_exit_status(static_cast<int32_t>(number32()));
 }
 
 void MessageMaker::fill(proto::Ping& ping) {

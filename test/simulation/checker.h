@@ -89,11 +89,15 @@ struct QueryOutcome {
   std::map<std::string, unsigned> acks;      ///< by member
   std::map<std::string, std::string> final;  ///< payloads of kResponse; "" for other kinds
   std::map<std::string, membership::ReplyKind> kinds;
+  std::map<std::string, std::set<std::string>> responders;  ///< that answered, by member
+  std::set<std::string> finished;                           ///< members that have said their last
   bool ended = false;
   bool cancelled = false;
   bool timed_out = false;
+  bool limited = false;
   TimePoint ended_at;
   std::vector<std::string> silent;
+  std::map<std::string, membership::Silence> silence;  ///< why, by member
 };
 
 /// What became of one user event.

@@ -160,9 +160,12 @@ void Checker::query_answered(NodeIndex node, const membership::QueryAnswered& an
     }
     return;
   }
-  if (!query.kinds.emplace(answer.from, answer.kind).second) {
-    violate("query-answers", node, "second answer of ", answer.from);
+  const bool again = !query.responders[answer.from].insert(answer.responder).second;
+  if (!query.finished.insert(answer.from).second || again) {
+    violate("query-answers", node, "second answer of ", answer.from, " ", answer.responder);
   }
+  if (!answer.last) query.finished.erase(answer.from);
+  query.kinds[answer.from] = answer.kind;
   query.final[answer.from] = answer.payload;
 }
 
@@ -177,7 +180,11 @@ void Checker::query_ended(NodeIndex node, const membership::QueryEnded& ended) {
   query.ended = true;
   query.ended_at = world_.now();
   query.timed_out = ended.timed_out;
-  query.silent = ended.silent;
+  query.limited = ended.limited;
+  for (const membership::SilentMember& member : ended.silent) {
+    query.silent.push_back(member.name);
+    query.silence[member.name] = member.why;
+  }
   const Duration late = world_.now() - query.started - query.timeout;
   if (late > kQueryEndSlack && watched(node).resumed_at < query.started && !disturbed(node)) {
     violate("query-deadline", node, "a query ended ", seconds(late), " s after its deadline");

@@ -315,7 +315,8 @@ TEST_CASE("queries that are answered or end more than once are seen") {
   const MessageId id{bench.world.host(0).id, 7, 1};
   bench.checker.query_started(0, {id, 3, 5s});
   const auto answer = [&](const char* from, ReplyKind kind) {
-    bench.checker.action(0, QueryAnswered{id, from, kind, "", ""});
+    bench.checker.action(0,
+                         QueryAnswered{id, from, kind, "", "", "", 0, {}, kind != ReplyKind::kAck});
   };
   answer("node-1", ReplyKind::kAck);
   answer("node-1", ReplyKind::kResponse);
@@ -323,9 +324,9 @@ TEST_CASE("queries that are answered or end more than once are seen") {
   CHECK(bench.checker.query_shortcoming(id) == "not ended; 1 of 3 answered; ");
   answer("node-1", ReplyKind::kNoAnswer);
   CHECK(bench.broken() == "query-answers");
-  bench.checker.action(0, QueryEnded{id, false, {}});
+  bench.checker.action(0, QueryEnded{id, false, false, {}});
   CHECK(bench.broken() == "query-answers");
-  bench.checker.action(0, QueryEnded{id, false, {}});
+  bench.checker.action(0, QueryEnded{id, false, false, {}});
   CHECK(bench.broken() == "query-answers query-ends-once");
   answer("node-2", ReplyKind::kResponse);
   CHECK(bench.broken() == "query-answers query-ends-once query-answers");
@@ -338,7 +339,7 @@ TEST_CASE("a query that ends late or never is seen") {
   bench.checker.query_started(0, {late, 3, 5s});
   bench.checker.query_started(0, {never, 3, 5s});
   bench.world.run_for(7s);
-  bench.checker.action(0, QueryEnded{late, true, {}});
+  bench.checker.action(0, QueryEnded{late, true, false, {}});
   CHECK(bench.broken() == "query-deadline");
   bench.checker.check_quiescence();
   CHECK(bench.checker.report().find("never ended") != std::string::npos);
@@ -352,7 +353,7 @@ TEST_CASE("a query may end as late as its asker was paused") {
   bench.world.pause(0);
   bench.world.run_for(2s);
   bench.world.resume(0);
-  bench.checker.action(0, QueryEnded{id, true, {}});
+  bench.checker.action(0, QueryEnded{id, true, false, {}});
   CHECK(bench.broken().empty());
 }
 

@@ -8,6 +8,7 @@ namespace {
 
 using membership::QueryOptions;
 using membership::ReplyKind;
+using membership::Silence;
 
 QueryOptions ask(std::string payload) {
   QueryOptions query;
@@ -171,6 +172,152 @@ TEST_CASE("an answer goes through others when the direct link is cut") {
   CHECK(cluster.checker.query_shortcoming(query->id).empty());
   CHECK(cluster.checker.queries().at(query->id).final.at("node-7").size() == size);
   cluster.settle(10s);
+}
+
+TEST_CASE("patterns choose members by name") {
+  Cluster cluster(seeded(69));
+  cluster.boot(30);
+  QueryOptions query = ask("x");
+  query.nodes = {"node-1?", "*-25", "node-7"};
+  const auto asked = cluster.world.send_query(1, query);
+  REQUIRE(asked);
+  CHECK(asked->addressed == 12);
+  cluster.world.run_for(asked->timeout + 1s);
+  CHECK(cluster.checker.query_shortcoming(asked->id).empty());
+  cluster.settle(5s);
+}
+
+TEST_CASE("who is named but not there is told at the end") {
+  Cluster cluster(seeded(70));
+  cluster.boot(10);
+  cluster.world.crash(3);
+  cluster.world.leave(4);
+  cluster.world.run_for(20s);
+  QueryOptions query = ask("x");
+  query.nodes = {"node-1", "node-3", "node-4", "nobody"};
+  const auto asked = cluster.world.send_query(0, query);
+  REQUIRE(asked);
+  CHECK(asked->addressed == 1);
+  cluster.world.run_for(asked->timeout / 2);
+  const QueryOutcome& outcome = cluster.checker.queries().at(asked->id);
+  CHECK(outcome.ended);
+  CHECK(outcome.final.contains("node-1"));
+  CHECK(outcome.silence == std::map<std::string, Silence>{{"node-3", Silence::kFailed},
+                                                          {"node-4", Silence::kLeft},
+                                                          {"nobody", Silence::kUnknown}});
+}
+
+TEST_CASE("the end says why each silent member is silent") {
+  Cluster cluster(seeded(71));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    if (node >= 3 && node <= 5) return std::optional<HandlerResult>();
+    return answer_after(1ms, "fine");
+  });
+  cluster.boot(12);
+  cluster.world.pause(6);
+  QueryOptions options = ask("x");
+  options.timeout = 20s;
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  cluster.world.run_for(1s);
+  cluster.world.crash(3);
+  cluster.world.leave(4);
+  cluster.world.run_for(1s);
+  cluster.world.resume(6);
+  cluster.world.run_for(query->timeout);
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.timed_out);
+  CHECK(outcome.silence == std::map<std::string, Silence>{{"node-3", Silence::kFailed},
+                                                          {"node-4", Silence::kLeft},
+                                                          {"node-5", Silence::kUnfinished}});
+}
+
+TEST_CASE("a member that heard nothing is told apart from one that did not answer") {
+  Cluster cluster(seeded(72));
+  cluster.boot(5);
+  cluster.world.pause(2);
+  QueryOptions options = ask("x");
+  options.timeout = 1s;  // ends before the pause is a failure
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  cluster.world.run_for(2s);
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.silence == std::map<std::string, Silence>{{"node-2", Silence::kUnheard}});
+  cluster.world.resume(2);
+  cluster.settle(30s);
+}
+
+TEST_CASE("a query ends at its limit and the others stop") {
+  Cluster cluster(seeded(73));
+  size_t begun = 0;
+  cluster.world.set_query_handler([&](World&, NodeIndex node, const membership::QueryArrived&) {
+    ++begun;
+    // Most would send a mebibyte, long after the asker has enough.
+    return node < 5 ? answer_after(1ms, "quick") : answer_after(2s, std::string(1U << 20, 'x'));
+  });
+  cluster.boot(30);
+  const uint64_t before = cluster.world.statistics().stream_bytes;
+  QueryOptions options = ask("x");
+  options.timeout = 20s;
+  options.limit = 3;
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  CHECK(query->addressed == 30);
+  cluster.world.run_for(10s);
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.ended);
+  CHECK(outcome.limited);
+  CHECK_FALSE(outcome.timed_out);
+  CHECK(outcome.ended_at - outcome.started < 200ms);
+  CHECK(outcome.final.size() == 3);
+  CHECK(outcome.silent.size() == 27);
+  CHECK(std::ranges::all_of(
+      outcome.silence, [](const auto& member) { return member.second == Silence::kNotAwaited; }));
+  CHECK(begun == 30);
+  // Nobody sent what nobody wanted.
+  CHECK(cluster.world.statistics().stream_bytes - before < 100'000);
+  cluster.settle(5s);
+}
+
+TEST_CASE("a limit that all answers together do not reach changes nothing") {
+  Cluster cluster(seeded(74));
+  cluster.boot(8);
+  QueryOptions options = ask("x");
+  options.limit = 9;
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  CHECK_FALSE(cluster.checker.queries().at(query->id).limited);
+}
+
+TEST_CASE("several handlers of one member answer each for itself") {
+  const double loss = GENERATE(0.0, 0.2);
+  Cluster cluster(seeded(75));
+  cluster.world.set_query_handler([](World&, NodeIndex node, const membership::QueryArrived&) {
+    auto result = answer_after(30ms, "last and small");
+    if (node != 2) return result;
+    result->answer.responder = "small";
+    result->answer.position = 1;
+    // The large one goes over a stream, and the last overtakes it.
+    auto large = answer_after(29ms, std::string(300'000, 'x'));
+    large->answer.responder = "large";
+    large->answer.last = false;
+    result->others.push_back(*large);
+    return result;
+  });
+  cluster.boot(12);
+  cluster.world.change_links([&](Network& network) { network.model().loss = loss; });
+  QueryOptions options = ask("x");
+  options.timeout = 20s;
+  const auto query = cluster.world.send_query(0, options);
+  REQUIRE(query);
+  cluster.world.run_for(query->timeout + 1s);
+  INFO("loss " << loss);
+  CHECK(cluster.checker.query_shortcoming(query->id).empty());
+  const QueryOutcome& outcome = cluster.checker.queries().at(query->id);
+  CHECK(outcome.responders.at("node-2") == std::set<std::string>{"large", "small"});
+  CHECK(outcome.responders.at("node-1") == std::set<std::string>{""});
 }
 
 TEST_CASE("a cancelled query is heard of no more") {

@@ -58,6 +58,7 @@ struct WorldOptions {
 struct HandlerResult {
   Duration delay;
   membership::Answer answer;
+  std::vector<HandlerResult> others = {};  ///< of further handlers on the same host
 };
 class World;
 using QueryHandler =

@@ -359,8 +359,12 @@ void World::query_arrived(NodeIndex node, const membership::QueryArrived& query)
                            std::move(answer)};
   }
   if (!result) return;
-  schedule(now_ + result->delay, Kind::kAnswer, node,
-           answers_.put({hosts_[node]->boot, query.id, std::move(result->answer)}));
+  std::vector<HandlerResult> results = std::move(result->others);
+  results.push_back(std::move(*result));
+  for (HandlerResult& one : results) {
+    schedule(now_ + one.delay, Kind::kAnswer, node,
+             answers_.put({hosts_[node]->boot, query.id, std::move(one.answer)}));
+  }
 }
 
 void World::hash_action(NodeIndex node, const membership::Action& action) {

@@ -82,6 +82,11 @@ constexpr Field<Options> kNodeFields[] = {
     {"query-size-limit", &Options::query_size_limit},
     {"query-response-size-limit", &Options::query_response_size_limit},
     {"query-timeout-base", &Options::query_timeout_base},
+    {"event-rate", &Options::event_rate},
+    {"event-burst", &Options::event_burst},
+    {"event-byte-rate", &Options::event_byte_rate},
+    {"query-rate", &Options::query_rate},
+    {"query-burst", &Options::query_burst},
 };
 
 using membership::Guards;

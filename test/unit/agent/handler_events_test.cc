@@ -81,6 +81,7 @@ TEST_CASE("what handlers made of a query is the answer") {
   const std::pair<QueryOutcomeKind, ReplyKind> kinds[] = {
       {QueryOutcomeKind::kResponse, ReplyKind::kResponse},
       {QueryOutcomeKind::kNoAnswer, ReplyKind::kNoAnswer},
+      {QueryOutcomeKind::kNoHandler, ReplyKind::kNoHandler},
       {QueryOutcomeKind::kFailed, ReplyKind::kFailed},
       {QueryOutcomeKind::kTooLarge, ReplyKind::kTooLarge},
       {QueryOutcomeKind::kBusy, ReplyKind::kBusy}};

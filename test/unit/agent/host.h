@@ -71,7 +71,9 @@ class Host {
     };
     hooks.query = [this](const membership::QueryArrived& query) {
       if (answer_queries) {
-        cluster->answer_query(query.id, {membership::ReplyKind::kResponse, "I am " + name_, {}});
+        membership::Answer answer;
+        answer.payload = "I am " + name_;
+        cluster->answer_query(query.id, std::move(answer));
       }
     };
     hooks.left = [this] { left = true; };

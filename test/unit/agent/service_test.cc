@@ -17,7 +17,11 @@ class FakeSession : public Session {
     return true;
   }
 
+  bool offer(const control::Reply& reply) override { return send(reply); }
+  void when_room(std::function<void()> room) override { rooms.push_back(std::move(room)); }
+
   std::vector<control::Reply> replies;
+  std::vector<std::function<void()>> rooms;
   bool full = false;
 };
 
@@ -252,6 +256,52 @@ TEST_CASE_METHOD(Fixture, "events are listed with their origin and size, and cho
   CHECK_FALSE(ask(request).error().empty());
 }
 
+TEST_CASE_METHOD(Fixture,
+                 "answers wait for a client that reads slowly and the end waits for them") {
+  control::Request request;
+  request.set_id(1);
+  request.mutable_query()->set_name("who");
+  request.mutable_query()->set_request_ack(true);
+  service->handle(session, request);
+  session->full = true;
+  turn_until(io, [&] { return service->held_answers() == 2; });
+  REQUIRE(session->rooms.size() == 1);
+  REQUIRE(session->replies.size() == 1);
+  session->full = false;
+  std::exchange(session->rooms, {}).front()();
+  turn_until(io, [&] { return session->replies.back().has_query_done(); });
+  REQUIRE(session->replies.size() == 4);
+  CHECK(session->replies[1].query_answer().kind() == control::QueryAnswer::ACK);
+  CHECK(session->replies[2].query_answer().payload() == "I am a");
+  CHECK(session->replies[2].query_answer().last());
+  CHECK(session->replies[3].query_done().lost_size() == 0);
+  CHECK(service->counters().lost_answers == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a query's audience and limit are checked and reach the members") {
+  control::Request request;
+  control::QueryRequest& query = *request.mutable_query();
+  query.set_name("who");
+  query.set_status("failed");
+  CHECK(ask(request).error() ==
+        "status 'failed': a query reaches only members that run: alive (all of these), healthy or "
+        "degraded");
+  query.set_status("degraded");
+  session->replies.clear();
+  ask(request);
+  CHECK(session->replies.front().query_started().addressed() == 0);
+  query.set_status("healthy");
+  query.set_limit(1);
+  query.add_nodes("?");
+  query.add_nodes("b");
+  session->replies.clear();
+  const auto end = ask(request);
+  CHECK(session->replies.front().query_started().addressed() == 1);
+  REQUIRE(end.query_done().silent_size() == 1);
+  CHECK(end.query_done().silent(0).name() == "b");
+  CHECK(end.query_done().silent(0).why() == "unknown");
+}
+
 TEST_CASE_METHOD(Fixture, "reachability compares those alive with those that answered") {
   control::Request request;
   request.mutable_reachability();
@@ -277,6 +327,31 @@ TEST_CASE_METHOD(Fixture, "info has the sections of Serf") {
   CHECK(value_of(info, "agent", "degraded") == "false");
   CHECK(value_of(info, "serf", "encrypted") == "false");
   CHECK(value_of(info, "serf", "health_score") == "0");
+}
+
+TEST_CASE_METHOD(Fixture, "what is refused for its rate or size is counted among the drops") {
+  membership::Options rates = host.cluster->node().options();
+  rates.event_rate = rates.event_burst = rates.query_rate = rates.query_burst = 1;
+  host.cluster->set_rates(rates);
+  control::Request event;
+  event.mutable_event()->set_name("deploy");
+  CHECK(ask(event).error().empty());
+  CHECK(ask(event).error().find("at most 1 user events a second") != std::string::npos);
+  event.mutable_event()->set_payload(std::string(2U << 20, 'x'));
+  CHECK_FALSE(ask(event).error().empty());
+  control::Request query;
+  query.mutable_query()->set_name("who");
+  CHECK(ask(query).error().empty());
+  CHECK(ask(query).error().find("query_rate") != std::string::npos);
+  query.mutable_query()->set_payload(std::string(2000, 'x'));
+  CHECK(ask(query).error().find("query_size_limit") != std::string::npos);
+  control::Request request;
+  request.mutable_info();
+  const control::InfoReply info = ask(request).info();
+  for (const char* key : {"events_rate", "events_size", "queries_rate", "queries_size"}) {
+    INFO(key);
+    CHECK(value_of(info, "drops", std::string("core.") + key) == "1");
+  }
 }
 
 TEST_CASE_METHOD(Fixture, "a join that reaches nobody is an error with the reasons") {
@@ -428,6 +503,9 @@ TEST_CASE_METHOD(Fixture, "a slow monitor is told how much it missed") {
   REQUIRE(session->replies.size() == 2);
   CHECK(session->replies[0].monitor().dropped() == 3);
   CHECK(session->replies[1].monitor().dropped() == 0);
+  control::Request request;
+  request.mutable_info();
+  CHECK(value_of(ask(request).info(), "drops", "control.records_client_slow") == "3");
 }
 
 TEST_CASE_METHOD(Fixture, "monitors that make no sense are refused and they are bounded") {

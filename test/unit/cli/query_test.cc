@@ -34,15 +34,19 @@ void answer_query(const SessionPtr& session, const control::Request& request) {
   reply.mutable_query_started()->set_addressed(5);
   reply.mutable_query_started()->set_timeout_ms(100);
   session->send(reply);
-  for (const auto& answer :
-       {query_answer("a", Kind::ACK), query_answer("a", Kind::RESPONSE, "one\n\n"),
-        query_answer("b", Kind::RESPONSE, "two"), query_answer("c", Kind::NO_ANSWER),
-        query_answer("d", Kind::FAILED, "", "exit status 3: no such file\n")}) {
+  for (auto answer : {query_answer("a", Kind::ACK), query_answer("a", Kind::RESPONSE, "one\n\n"),
+                      query_answer("b", Kind::RESPONSE, "two"), query_answer("c", Kind::NO_ANSWER),
+                      query_answer("d", Kind::FAILED, "no such file\n", "exit status 3")}) {
+    answer.set_last(answer.kind() != Kind::ACK);
+    if (answer.kind() == Kind::FAILED) answer.set_exit_status(3);
     *reply.mutable_query_answer() = answer;
     session->send(reply);
   }
-  reply.mutable_query_done()->add_silent("e");
-  reply.mutable_query_done()->add_silent("f");
+  for (const char* name : {"e", "f"}) {
+    control::SilentMember& silent = *reply.mutable_query_done()->add_silent();
+    silent.set_name(name);
+    silent.set_why(*name == 'e' ? "unheard" : "failed");
+  }
   reply.mutable_query_done()->set_timed_out(true);
   reply.set_done(true);
   session->send(reply);
@@ -61,7 +65,9 @@ TEST_CASE("a query prints answers and totals and who was silent") {
         "Total Acks: 1\n"
         "Total Responses: 2\n"
         "Total Failures: 1\n"
-        "No answer from: e, f\n");
+        "No answer from: c (its handler printed nothing)\n"
+        "No answer from: e (nothing heard by the deadline)\n"
+        "No answer from: f (failed)\n");
   check(run({"query", "-format", "json", "hi"}, agent.socket()), 0, R"({
   "Acks": [
     "a"
@@ -70,16 +76,78 @@ TEST_CASE("a query prints answers and totals and who was silent") {
     "a": "one\n\n",
     "b": "two"
   },
-  "Failed": {
-    "d": "exit status 3: no such file\n"
-  },
-  "Silent": [
-    "e",
-    "f"
+  "Failures": [
+    {
+      "Node": "d",
+      "Reason": "failed",
+      "Error": "exit status 3",
+      "ExitStatus": 3,
+      "Output": "no such file\n"
+    }
   ],
-  "TimedOut": true
+  "NoHandler": [],
+  "NoAnswer": [
+    "c"
+  ],
+  "Silent": {
+    "e": "unheard",
+    "f": "failed"
+  },
+  "Addressed": 5,
+  "TimedOut": true,
+  "Limited": false
 }
 )");
+}
+
+TEST_CASE("several handlers of one member are told apart") {
+  FakeAgent agent([](const SessionPtr& session, const control::Request& request) {
+    control::Reply reply;
+    reply.set_id(request.id());
+    const auto send = [&](control::QueryAnswer::Kind kind, const std::string& handler,
+                          unsigned position, const std::string& payload) {
+      control::QueryAnswer answer = query_answer("a", kind, payload);
+      answer.set_responder(handler);
+      answer.set_position(position);
+      *reply.mutable_query_answer() = answer;
+      session->send(reply);
+    };
+    send(control::QueryAnswer::RESPONSE, "query=late", 2, "two");
+    send(control::QueryAnswer::RESPONSE, "query=early", 0, "zero");
+    send(control::QueryAnswer::BUSY, "query=busy", 1, "");
+    reply.mutable_query_done()->set_limited(true);
+    reply.set_done(true);
+    session->send(reply);
+  });
+  check(run({"query", "-no-ack", "-limit", "2", "hi"}, agent.socket()), 0,
+        "Response from 'a': two\n"
+        "Response from 'a' (query=early): zero\n"
+        "Failure from 'a' (query=busy): it is busy; ask again later\n"
+        "Total Responses: 2\n"
+        "Total Failures: 1\n"
+        "Ended at the limit of 2 responses\n");
+  const Outcome json = run({"query", "-format", "json", "-limit", "2", "hi"}, agent.socket());
+  // Serf's part has one response a member: that of the first handler in its configuration.
+  contains(json.out, "\"Responses\": {\n    \"a\": \"zero\"\n  }");
+  contains(json.out, "\"Handler\": \"query=late\",\n        \"Payload\": \"two\"");
+  contains(json.out, "\"Reason\": \"busy\"");
+  contains(json.out, "\"Limited\": true");
+}
+
+TEST_CASE("a long list of those that did not answer is cut") {
+  FakeAgent agent([](const SessionPtr& session, const control::Request& request) {
+    control::Reply reply = last_reply(request);
+    for (int i = 10; i < 40; ++i) {
+      control::SilentMember& silent = *reply.mutable_query_done()->add_silent();
+      silent.set_name("n" + std::to_string(i));
+      silent.set_why("unheard");
+    }
+    reply.mutable_query_done()->add_lost("slow");
+    session->send(reply);
+  });
+  const Outcome outcome = run({"query", "hi"}, agent.socket());
+  contains(outcome.out, "n27, n28 and 11 more (nothing heard by the deadline)\n");
+  contains(outcome.out, "No answer from: slow (answers were lost,");
 }
 
 TEST_CASE("a query without acks counts none") {
@@ -119,7 +187,7 @@ TEST_CASE("answers cannot control the terminal") {
 TEST_CASE("options of a query reach the agent") {
   FakeAgent agent(answer_query);
   run({"query", "-node", "a", "-node=[b]", "-tag", "role=we", "-timeout", "1m30s", "-relay-factor",
-       "255", "hi", "pay load"},
+       "255", "-limit", "7", "-status", "degraded", "hi", "pay load"},
       agent.socket());
   const auto requests = agent.requests();
   REQUIRE(requests.size() == 1);
@@ -132,6 +200,8 @@ TEST_CASE("options of a query reach the agent") {
   CHECK(query.tags(0).value() == "we");
   CHECK(query.timeout_ms() == 90'000);
   CHECK(query.relay_factor() == 255);
+  CHECK(query.limit() == 7);
+  CHECK(query.status() == "degraded");
   CHECK(query.request_ack());
 }
 

@@ -117,12 +117,14 @@ TEST_CASE("an outcome knows who will say no more") {
     control::QueryAnswer answer;
     answer.set_from(from);
     answer.set_kind(kind);
+    answer.set_last(kind != Kind::ACK);
     outcome.add(answer);
   }
   CHECK(outcome.acks == std::vector<std::string>{"a", "b"});
   CHECK(outcome.finished == std::set<std::string>{"a", "c", "d", "e"});
   CHECK(outcome.failures.size() == 3);
-  CHECK(outcome.failures["d"] == "its answer is too large");
+  CHECK(starling::agent::failure_text(outcome.failures[1]) == "its answer is too large");
+  CHECK(outcome.no_answer == std::set<std::string>{"a"});
 }
 
 TEST_CASE("help of every command names all its flags and has an example") {

@@ -17,6 +17,8 @@ namespace {
 
 struct NobodySession : Session {
   bool send(const starling::control::Reply&) override { return true; }
+  bool offer(const starling::control::Reply&) override { return false; }
+  void when_room(std::function<void()>) override {}
 };
 
 struct Fixture {
@@ -44,7 +46,7 @@ struct Fixture {
 
 TEST_CASE("without clients, what the handlers say is passed on") {
   Fixture f;
-  f.offers.handlers_done(f.query(1, 5).id, Fixture::nothing());
+  f.offers.handlers_said(f.query(1, 5).id, Fixture::nothing());
   REQUIRE(f.answers.size() == 1);
   CHECK(f.answers[0].second.kind == ReplyKind::kNoAnswer);
 }
@@ -53,7 +55,7 @@ TEST_CASE("a client that was shown a query may answer it once") {
   Fixture f;
   const auto query = f.query(1, 5);
   const uint64_t number = f.offers.offer({&f.alpha, 1}, query);
-  f.offers.handlers_done(query.id, Fixture::nothing());
+  f.offers.handlers_said(query.id, Fixture::nothing());
   CHECK(f.answers.empty());
   CHECK(f.offers.respond(&f.beta, number, "not mine", Fixture::at(1)).error().kind ==
         ErrorKind::kNotFound);
@@ -67,19 +69,50 @@ TEST_CASE("a client that was shown a query may answer it once") {
   CHECK(f.answers.size() == 1);
 }
 
-TEST_CASE("the first answer counts, whoever gives it") {
+TEST_CASE("a client comes too late when the handlers have said their last") {
   Fixture f;
   const auto query = f.query(1, 5);
   const uint64_t number = f.offers.offer({&f.alpha, 1}, query);
-  f.offers.handlers_done(query.id, Fixture::text("handler"));
+  f.offers.handlers_said(query.id, Fixture::text("handler"));
   CHECK_FALSE(f.offers.respond(&f.alpha, number, "client", Fixture::at(1)));
-  const auto second = f.query(2, 5);
-  const uint64_t other = f.offers.offer({&f.alpha, 1}, second);
-  REQUIRE(f.offers.respond(&f.alpha, other, "client", Fixture::at(1)));
-  f.offers.handlers_done(second.id, Fixture::text("handler"));
-  REQUIRE(f.answers.size() == 2);
+  REQUIRE(f.answers.size() == 1);
   CHECK(f.answers[0].second.payload == "handler");
+  CHECK(f.answers[0].second.last);
+}
+
+TEST_CASE("a client and the handlers each answer for themselves") {
+  Fixture f;
+  const auto query = f.query(1, 5);
+  const uint64_t number = f.offers.offer({&f.alpha, 1}, query);
+  const uint64_t other = f.offers.offer({&f.beta, 1}, query);
+  Answer first = Fixture::text("handler");
+  first.responder = "query=a";
+  first.last = false;
+  f.offers.handlers_said(query.id, first);
+  REQUIRE(f.offers.respond(&f.alpha, number, "client", Fixture::at(1)));
+  // Of the clients one answers, as in Serf.
+  CHECK(f.offers.respond(&f.beta, other, "client", Fixture::at(1)).error().kind ==
+        ErrorKind::kConflict);
+  f.offers.handlers_said(query.id, Fixture::nothing());
+  f.offers.handlers_said(query.id, Fixture::text("after the last"));
+  REQUIRE(f.answers.size() == 3);
   CHECK(f.answers[1].second.payload == "client");
+  CHECK(f.answers[1].second.responder == "client");
+  CHECK_FALSE(f.answers[1].second.last);
+  CHECK(f.answers[2].second.last);
+}
+
+TEST_CASE("a host where only a client answers has a handler for it") {
+  Fixture f;
+  const auto query = f.query(1, 5);
+  const uint64_t number = f.offers.offer({&f.alpha, 1}, query);
+  REQUIRE(f.offers.respond(&f.alpha, number, "client", Fixture::at(1)));
+  Answer nobody = Fixture::nothing();
+  nobody.kind = ReplyKind::kNoHandler;
+  f.offers.handlers_said(query.id, nobody);
+  REQUIRE(f.answers.size() == 2);
+  CHECK(f.answers[1].second.kind == ReplyKind::kNoAnswer);
+  CHECK(f.answers[1].second.last);
 }
 
 TEST_CASE("when the last client is gone, nobody is waited for") {
@@ -88,7 +121,7 @@ TEST_CASE("when the last client is gone, nobody is waited for") {
   f.offers.offer({&f.alpha, 1}, query);
   f.offers.offer({&f.alpha, 2}, query);
   f.offers.offer({&f.beta, 1}, query);
-  f.offers.handlers_done(query.id, Fixture::nothing());
+  f.offers.handlers_said(query.id, Fixture::nothing());
   f.offers.forget({&f.alpha, 1});
   f.offers.forget(&f.beta);
   CHECK(f.answers.empty());

@@ -307,6 +307,46 @@ TEST_CASE("the number of queued replies is bounded too") {
   });
 }
 
+TEST_CASE("what is offered waits until the client has read and is never dropped") {
+  constexpr std::size_t kAll = 100;
+  UnixServerLimits limits;
+  limits.queued_replies = 8;
+  std::size_t offered = 0;
+  std::size_t waits = 0;
+  std::function<void()> go_on;
+  FakeAgent agent(
+      [&](const auto& session, const auto& request) {
+        control::Reply answer;
+        answer.set_id(request.id());
+        answer.mutable_query_answer()->set_payload(std::string(300'000, 'x'));
+        go_on = [&, session, answer, last = last_reply(request)] {
+          while (offered < kAll && session->offer(answer)) ++offered;
+          if (offered == kAll) {
+            CHECK(session->send(last));
+            return;
+          }
+          ++waits;
+          session->when_room([&] { go_on(); });
+        };
+        go_on();
+      },
+      limits);
+  auto client = Client::connect(agent.socket());
+  REQUIRE(client);
+  control::Request request;
+  request.mutable_members();
+  std::size_t answers = 0;
+  const auto ended = client->call_stream(request, [&](const control::Reply& reply) {
+    if (reply.query_answer().payload().size() == 300'000) ++answers;
+    return true;
+  });
+  CHECK(ended);
+  CHECK(answers == kAll);
+  CHECK(waits > 5);
+  CHECK(agent.counters().dropped_replies == 0);
+  agent.run([&] { go_on = nullptr; });
+}
+
 TEST_CASE("a last reply over the limit of a frame becomes an error") {
   FakeAgent agent([](const auto& session, const auto& request) {
     control::Reply reply = last_reply(request);

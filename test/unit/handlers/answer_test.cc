@@ -37,47 +37,44 @@ ProcessResult ended(ProcessEnding ending, int status, const std::string& output 
 
 }  // namespace
 
-TEST_CASE("no handler is no answer") {
-  AnswerCollector collector(0);
-  const auto outcome = collector.decide();
-  REQUIRE(outcome);
-  CHECK(outcome->kind == QueryOutcomeKind::kNoAnswer);
+TEST_CASE("a handler that is alone has no name and its answer is the last") {
+  AnswerCollector collector({"query=a"});
+  const auto told = collector.settle(0, response("x"));
+  REQUIRE(told);
+  CHECK(told->payload == "x");
+  CHECK(told->responder.empty());
+  CHECK(told->last);
+  CHECK(collector.complete());
 }
 
-TEST_CASE("the first handler with an answer gives it whatever the order of ends") {
-  AnswerCollector collector(3);
-  collector.settle(2, response("third"));
-  CHECK_FALSE(collector.decide());
-  collector.settle(0, kFailure);
-  CHECK_FALSE(collector.decide());
-  collector.settle(1, response("second"));
-  const auto outcome = collector.decide();
-  REQUIRE(outcome);
-  CHECK(outcome->payload == "second");
+TEST_CASE("several handlers answer as they come, each under its name") {
+  AnswerCollector collector({"query=a", "query=b", "query=c"});
+  const auto third = collector.settle(2, response("third"));
+  REQUIRE(third);
+  CHECK(third->responder == "query=c");
+  CHECK(third->position == 2);
+  CHECK_FALSE(third->last);
+  const auto failed = collector.settle(0, kFailure);
+  REQUIRE(failed);
+  CHECK(failed->kind == QueryOutcomeKind::kFailed);
+  CHECK_FALSE(failed->last);
+  CHECK(collector.settled(0));
+  CHECK_FALSE(collector.settled(1));
+  CHECK(collector.settle(1, kTooMuch)->last);
+  CHECK(collector.complete());
 }
 
-TEST_CASE("an answer does not wait for later handlers") {
-  AnswerCollector collector(2);
-  collector.settle(0, response("first"));
-  REQUIRE(collector.decide());
-}
+TEST_CASE("handlers that print nothing are mentioned only to end the answer") {
+  AnswerCollector silent({"query=a", "query=b"});
+  CHECK_FALSE(silent.settle(0, kNothing));
+  const auto nothing = silent.settle(1, kNothing);
+  REQUIRE(nothing);
+  CHECK(nothing->kind == QueryOutcomeKind::kNoAnswer);
+  CHECK(nothing->last);
 
-TEST_CASE("a failure is told only when no handler answered") {
-  AnswerCollector collector(3);
-  collector.settle(0, kNothing);
-  collector.settle(1, kTooMuch);
-  collector.settle(2, kFailure);
-  CHECK(collector.decide()->kind == QueryOutcomeKind::kTooLarge);
-
-  AnswerCollector answered(2);
-  answered.settle(0, kFailure);
-  answered.settle(1, response("x"));
-  CHECK(answered.decide()->kind == QueryOutcomeKind::kResponse);
-
-  AnswerCollector silent(2);
-  silent.settle(0, kNothing);
-  silent.settle(1, kNothing);
-  CHECK(silent.decide()->kind == QueryOutcomeKind::kNoAnswer);
+  AnswerCollector answered({"query=a", "query=b"});
+  CHECK_FALSE(answered.settle(1, kNothing));
+  CHECK(answered.settle(0, response("x"))->last);
 }
 
 TEST_CASE("output keeps its begin and its end") {
@@ -132,7 +129,8 @@ TEST_CASE("a run's outcome for the asker follows status and size") {
   CHECK(outcome(ended(ProcessEnding::kExited, 0), 2).kind == QueryOutcomeKind::kNoAnswer);
   const QueryOutcome failed = outcome(ended(ProcessEnding::kExited, 3, "no disk\n"), 100);
   CHECK(failed.kind == QueryOutcomeKind::kFailed);
-  CHECK(failed.error == "exit status 3: no disk");
-  CHECK(failed.payload.empty());
+  CHECK(failed.error == "exit status 3");
+  CHECK(failed.payload == "no disk");
+  CHECK(failed.exit_status == 3);
   CHECK(outcome(ended(ProcessEnding::kTimedOut, 15), 100).error == "timed out after 10s");
 }

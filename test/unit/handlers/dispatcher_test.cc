@@ -464,7 +464,7 @@ TEST_CASE("a query without handler or without output has no answer") {
   Bench bench;
   bench.ask(query("q"));
   CHECK(bench.outcomes.empty());  // never from within
-  CHECK(bench.outcome().kind == QueryOutcomeKind::kNoAnswer);
+  CHECK(bench.outcome().kind == QueryOutcomeKind::kNoHandler);
   bench.handlers({"query=true"});
   bench.ask(query("q"));
   CHECK(bench.outcome().kind == QueryOutcomeKind::kNoAnswer);
@@ -481,13 +481,50 @@ TEST_CASE("a query's answer is what the handler prints to output and error") {
   CHECK(outcome.payload == "out\nerr\nasker\nasked\n");
 }
 
-TEST_CASE("the first handler with output answers") {
+TEST_CASE("each handler with output answers for itself as soon as it can") {
   Bench bench;
-  bench.handlers({"query=true", "query=exit 1", "query=sleep 0.2; echo slow", "query=echo quick"});
+  TempDir dir;
+  bench.handlers({"query=true", "query=exit 1",
+                  "query=" + until_file(dir.file("go")) + "; echo slow", "query:q=echo quick"});
   bench.ask(query("q"));
-  CHECK(bench.outcome().payload == "slow\n");
+  REQUIRE(bench.until([&] { return bench.outcomes.size() == 2; }));
+  dir.touch("go");
   REQUIRE(bench.until_reports(4));
+  REQUIRE(bench.outcomes.size() == 3);
+  std::ranges::sort(bench.outcomes, {}, &QueryOutcome::position);
+  CHECK(bench.outcomes[0].kind == QueryOutcomeKind::kFailed);
+  CHECK(bench.outcomes[0].responder == "query=exit 1");
+  CHECK(bench.outcomes[0].exit_status == 1);
+  CHECK(bench.outcomes[1].payload == "slow\n");
+  CHECK(bench.outcomes[1].last);
+  CHECK(bench.outcomes[2].payload == "quick\n");
+  CHECK(bench.outcomes[2].responder == "query:q=echo quick");
+  CHECK_FALSE(bench.outcomes[2].last);
+}
+
+TEST_CASE("a query that is not wanted any more starts nothing more") {
+  Bench bench;
+  TempDir dir;
+  bench.handlers(
+      {"query=echo >> " + dir.file("runs") + "; " + until_file(dir.file("go")) + "; echo done"});
+  Event running = query("q");
+  running.id = "running";
+  Event waiting = query("q");
+  waiting.id = "waiting";
+  bench.ask(running);
+  bench.ask(waiting);
+  REQUIRE(bench.until([&] { return dir.has("runs"); }));
+  bench.dispatcher->cancel_query("waiting");
+  bench.dispatcher->cancel_query("running");
+  bench.dispatcher->cancel_query("nothing");
+  CHECK(bench.dispatcher->statistics().waiting == 0);
+  CHECK(bench.dispatcher->statistics().dropped_not_wanted == 1);
+  dir.touch("go");
+  REQUIRE(bench.until_reports(1));
+  CHECK(bench.reports[0].ending == JobEnding::kSucceeded);
   CHECK(bench.outcomes.empty());
+  bench.ask(query("q"));  // the handler is free
+  CHECK(bench.outcome().kind == QueryOutcomeKind::kResponse);
 }
 
 TEST_CASE("a failed query handler's error reaches the asker") {
@@ -496,7 +533,10 @@ TEST_CASE("a failed query handler's error reaches the asker") {
   bench.ask(query("a"));
   const QueryOutcome failed = bench.outcome();
   CHECK(failed.kind == QueryOutcomeKind::kFailed);
-  CHECK(failed.error == "exit status 3: no disk");
+  CHECK(failed.error == "exit status 3");
+  CHECK(failed.payload == "no disk");
+  CHECK(failed.exit_status == 3);
+  CHECK(failed.responder.empty());
   bench.ask(query("b"));
   CHECK(bench.outcome().error == "killed by signal 9");
 }
@@ -536,7 +576,7 @@ TEST_CASE("a query that waits past its deadline is not run") {
   for (const JobReport& report : bench.reports) CHECK(report.job.event.starts_with("user:"));
 }
 
-TEST_CASE("a query whose handler runs past the deadline fails in time or takes another answer") {
+TEST_CASE("a query whose handler runs past the deadline fails in time beside the other answers") {
   Bench bench;
   TempDir dir;
   const std::string wait = until_file(dir.file("go"));
@@ -547,6 +587,7 @@ TEST_CASE("a query whose handler runs past the deadline fails in time or takes a
   CHECK(outcome.error == "still running at the query's deadline");
   bench.ask(query("b", 2s));
   CHECK(bench.outcome().payload == "second\n");
+  CHECK(bench.outcome().error == "still running at the query's deadline");
   dir.touch("go");
   REQUIRE(bench.until_reports(3));  // the late ones run to their end
   CHECK(bench.outcomes.empty());

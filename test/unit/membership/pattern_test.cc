@@ -30,3 +30,27 @@ TEST_CASE("a pattern that is exponential elsewhere is harmless") {
   REQUIRE(pattern.has_value());
   CHECK_FALSE(pattern->matches(std::string(500, 'a') + "b"));
 }
+
+TEST_CASE("a glob has to match all of the text") {
+  using starling::membership::glob_matches;
+  using starling::membership::is_glob;
+  CHECK(glob_matches("web1", "web1"));
+  CHECK_FALSE(glob_matches("web", "web1"));
+  CHECK_FALSE(glob_matches("eb1", "web1"));
+  CHECK(glob_matches("web*", "web"));
+  CHECK(glob_matches("web*", "web12"));
+  CHECK(glob_matches("*.eu", "a.b.eu"));
+  CHECK_FALSE(glob_matches("*.eu", "a.eu.us"));
+  CHECK(glob_matches("a*b*c", "axxbybzc"));
+  CHECK_FALSE(glob_matches("a*b*c", "axxbybz"));
+  CHECK(glob_matches("web?", "web1"));
+  CHECK_FALSE(glob_matches("web?", "web"));
+  CHECK(glob_matches("w?b", "wéb"));  // one character of two bytes
+  CHECK(glob_matches("*", ""));
+  CHECK(glob_matches("**", "x"));
+  CHECK_FALSE(glob_matches("", "x"));
+  CHECK(glob_matches("[a]", "[a]"));
+  CHECK_FALSE(glob_matches("?", ""));
+  CHECK(is_glob("a*"));
+  CHECK_FALSE(is_glob("[a-z]"));
+}
