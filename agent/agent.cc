@@ -344,6 +344,25 @@ int Agent::run() {
   return status_;
 }
 
+int check_agent(const std::vector<FlagValue>& flags) {
+  const auto config = load_config(flags, Environment::of_process());
+  if (!config) {
+    print_error(config.error().message);
+    return 1;
+  }
+  if (const auto specs = make_handler_specs(config->event_handlers, *config); !specs) {
+    print_error(specs.error().message);
+    return 1;
+  }
+  for (const Warning& warning : config->warnings) {
+    std::fprintf(stderr, "warning: %s\n", warning.to_string().c_str());
+  }
+  for (const auto& [key, value] : config_values(*config)) {
+    std::printf("%s: %s\n", key.c_str(), value.c_str());
+  }
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 int run_agent(const std::vector<FlagValue>& flags) {
   // Writing to a client or a log that is gone is an error like others.
   std::signal(SIGPIPE, SIG_IGN);

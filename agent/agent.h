@@ -14,4 +14,8 @@ namespace starling::agent {
 /// 1 when it could not start, gave up joining, or was terminated without leaving (as Serf).
 int run_agent(const std::vector<FlagValue>& flags);
 
+/// Prints the configuration with which run_agent() would run, as YAML, and warnings on stderr.
+/// Status 1, with the first mistake on stderr, when it would not. Starts nothing.
+int check_agent(const std::vector<FlagValue>& flags);
+
 }  // namespace starling::agent

@@ -10,5 +10,6 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "supervise") == 0) {
     return starling::handlers::run_supervisor();
   }
-  return starling::agent::run_cli(argc, argv, &starling::agent::run_agent);
+  return starling::agent::run_cli(argc, argv, &starling::agent::run_agent,
+                                  &starling::agent::check_agent);
 }

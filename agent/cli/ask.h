@@ -17,7 +17,8 @@ enum class Format { kText, kJson };
 /// The value of -format; none, with the error reported, when it is neither.
 std::optional<Format> format_of(const Invocation& invocation, Context& context);
 
-/// The agent that -control, $STARLING_CONTROL or the default path names.
+/// The agent that is named by the first of: -control, -rpc-addr (or -rpc-auth), $STARLING_CONTROL,
+/// $SERF_RPC_ADDR; otherwise the default control socket, or as `serf` 127.0.0.1:7373.
 std::optional<Client> connect(const Invocation& invocation, Context& context);
 
 /// Connects and asks for one reply. A reply with an error is reported as "FAILURE: error", with

@@ -8,7 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -24,18 +24,12 @@ namespace {
 
 constexpr int kNoSuchCommand = 127;
 
-constexpr auto kSerfFlags = std::to_array<FlagSpec>({
-    {"rpc-addr", "ADDR", false, ""},
-    {"rpc-auth", "TOKEN", false, ""},
-});
-
 /// All that the command's line may have, help or not.
 std::vector<FlagSpec> accepted_flags(const Command& command) {
   std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
   if (command.client) {
     const auto more = client_flags();
     flags.insert(flags.end(), more.begin(), more.end());
-    flags.insert(flags.end(), kSerfFlags.begin(), kSerfFlags.end());
   }
   return flags;
 }
@@ -141,13 +135,6 @@ int run_command(const Command& command, std::span<const std::string> arguments, 
   auto parsed = Parser(command).parse(command, *words);
   if (!parsed) return usage_error(invocation, context, parsed.error().message);
   invocation = *std::move(parsed);
-  for (const FlagSpec& flag : kSerfFlags) {
-    if (!command.client || !invocation.given(flag.name)) continue;
-    return usage_error(invocation, context,
-                       "-" + std::string(flag.name) +
-                           " is Serf's; starling talks to the agent over its unix socket: give "
-                           "-control PATH instead");
-  }
   return command.run(invocation, context);
 }
 
@@ -179,7 +166,7 @@ int run_cli(const std::vector<std::string>& arguments, Context& context) {
   return status == 0 ? 1 : status;
 }
 
-int run_cli(int argc, char** argv, AgentRunner run_agent) {
+int run_cli(int argc, char** argv, AgentRunner run_agent, AgentRunner check_agent) {
   std::ios::sync_with_stdio(false);
   Context context{std::cout,
                   std::cerr,
@@ -187,6 +174,8 @@ int run_cli(int argc, char** argv, AgentRunner run_agent) {
                   ::isatty(STDERR_FILENO) == 1,
                   Environment::of_process(),
                   std::move(run_agent),
+                  std::move(check_agent),
+                  argc > 0 && std::filesystem::path(argv[0]).filename() == "serf",
                   &std::cin};
   return run_cli(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context);
 }

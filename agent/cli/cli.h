@@ -11,8 +11,9 @@
 
 namespace starling::agent {
 
-/// For main(): standard streams, this process's environment. `run_agent` is called for `agent`.
-int run_cli(int argc, char** argv, AgentRunner run_agent);
+/// For main(): standard streams, this process's environment. `run_agent` is called for `agent`,
+/// `check_agent` for `config check`.
+int run_cli(int argc, char** argv, AgentRunner run_agent, AgentRunner check_agent);
 
 /// The same for any streams. `arguments` are those behind the program's name.
 int run_cli(const std::vector<std::string>& arguments, Context& context);

@@ -37,14 +37,18 @@ std::span<const FlagSpec> client_flags() {
   static constexpr auto kFlags = std::to_array<FlagSpec>({
       {"control", "PATH", false,
        "unix socket of the agent (default: $STARLING_CONTROL, or the agent's own default)"},
+      {"rpc-addr", "ADDR", false,
+       "ask over Serf's RPC instead, an agent of Serf or Starling (default: $SERF_RPC_ADDR)"},
+      {"rpc-auth", "TOKEN", false, "token of that agent (default: $SERF_RPC_AUTH)"},
   });
   return kFlags;
 }
 
 std::vector<const Command*> all_commands() {
-  return {&agent_command(),   &event_command(),   &events_command(), &force_leave_command(),
-          &info_command(),    &join_command(),    &keygen_command(), &leave_command(),
-          &members_command(), &monitor_command(), &query_command(),  &reachability_command(),
+  return {&agent_command(),   &completion_command(),  &config_command(),       &event_command(),
+          &events_command(),  &force_leave_command(), &info_command(),         &join_command(),
+          &keygen_command(),  &keys_command(),        &leave_command(),        &members_command(),
+          &monitor_command(), &query_command(),       &reachability_command(), &rtt_command(),
           &tags_command(),    &version_command()};
 }
 

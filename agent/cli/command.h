@@ -28,6 +28,8 @@ struct Context {
   bool err_terminal = false;
   Environment environment = {};
   AgentRunner run_agent = nullptr;
+  AgentRunner check_agent = nullptr;  ///< prints what run_agent would run with
+  bool as_serf = false;  ///< called by the name `serf`: the agent is looked for where Serf's is
   std::istream* in = nullptr;  ///< standard input; none: empty
 };
 
@@ -53,11 +55,11 @@ struct Command {
   std::string_view description;  ///< sentences for --help; an empty line between paragraphs
   std::string_view example;      ///< lines for --help: a command and what it prints
   std::span<const FlagSpec> flags;
-  bool client = true;  ///< talks to an agent: also takes -control
+  bool client = true;  ///< talks to an agent: also takes client_flags()
   int (*run)(const Invocation& invocation, Context& context) = nullptr;
 };
 
-/// The flag that every command takes that talks to an agent.
+/// The flags that every command takes that talks to an agent.
 std::span<const FlagSpec> client_flags();
 
 /// Says on stderr what is wrong with the command line, and how it should be. Returns 1.

@@ -10,17 +10,21 @@
 namespace starling::agent {
 
 const Command& agent_command();
+const Command& completion_command();
+const Command& config_command();
 const Command& event_command();
 const Command& events_command();
 const Command& force_leave_command();
 const Command& info_command();
 const Command& join_command();
 const Command& keygen_command();
+const Command& keys_command();
 const Command& leave_command();
 const Command& members_command();
 const Command& monitor_command();
 const Command& query_command();
 const Command& reachability_command();
+const Command& rtt_command();
 const Command& tags_command();
 const Command& version_command();
 

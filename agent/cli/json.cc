@@ -223,6 +223,26 @@ std::string field_json(std::string_view name, std::string_view value) {
   return dump(json);
 }
 
+std::string keys_json(const control::KeysReply& reply, const std::string& error) {
+  Json json;
+  json["members"] = reply.members();
+  json["answered"] = reply.answered();
+  json["failed"] = reply.failed();
+  json["messages"] = object_of(reply.messages());
+  json["keys"] = Json::object();
+  for (const control::KeyHolders& key : reply.keys()) json["keys"][key.key()] = key.members();
+  if (!error.empty()) json["error"] = error;
+  return dump(json);
+}
+
+std::string rtt_json(const std::string& from, const std::string& to, double rtt_ms) {
+  Json json;
+  json["from"] = from;
+  json["to"] = to;
+  json["rtt_ms"] = rtt_ms;
+  return dump(json);
+}
+
 std::string version_json(std::string_view version, int protocol, int protocol_min) {
   Json json;
   json["version"] = version;

@@ -95,7 +95,13 @@ std::optional<Reachability> count_members(Client& client, Context& context) {
 /// Gathers the answers into `result`; false when the test itself failed (and was reported).
 bool contact_members(Client& client, Context& context, Reachability& result, bool verbose) {
   control::Request request;
-  request.mutable_reachability();
+  if (client.speaks_serf()) {
+    // As Serf's own command does it: who acknowledges is reached.
+    request.mutable_query()->set_name("_serf_ping");
+    request.mutable_query()->set_request_ack(true);
+  } else {
+    request.mutable_reachability();
+  }
   client.set_timeout(std::chrono::seconds(60));
   std::set<std::string> alive;
   std::set<std::string> answered;
@@ -106,7 +112,10 @@ bool contact_members(Client& client, Context& context, Reachability& result, boo
     error = reply.error();
     if (reply.reachability().done()) result.details = reply.reachability();
     alive.insert(reply.reachability().alive().begin(), reply.reachability().alive().end());
-    for (const std::string& name : reply.reachability().answered()) {
+    std::vector<std::string> names(reply.reachability().answered().begin(),
+                                   reply.reachability().answered().end());
+    if (reply.has_query_answer()) names.push_back(reply.query_answer().from());
+    for (const std::string& name : names) {
       if (!answered.insert(name).second) continue;
       last_answer = Clock::now();
       if (verbose) context.out << "\tAck from '" << one_line(name) << "'\n" << std::flush;
@@ -149,7 +158,10 @@ int run(const Invocation& invocation, Context& context) {
               << std::flush;
   if (!contact_members(*client, context, *result, invocation.enabled("verbose"))) return 1;
   print_acks(context, *result);
-  context.out << reachability_text(result->details, invocation.enabled("all"), uses_color(context));
+  if (!client->speaks_serf()) {
+    context.out << reachability_text(result->details, invocation.enabled("all"),
+                                     uses_color(context));
+  }
   return result->well() ? 0 : 1;
 }
 

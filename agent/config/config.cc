@@ -17,6 +17,9 @@ namespace starling::agent::config {
 
 namespace {
 
+constexpr std::string_view kPlainName =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+
 Result<void> settle_node_name(Draft& draft, const Environment& environment) {
   std::string& name = draft.config.node_name;
   const bool given = !name.empty();
@@ -30,6 +33,9 @@ Result<void> settle_node_name(Draft& draft, const Environment& environment) {
             std::to_string(membership::kMaxName) + " are possible";
   } else if (has_control_characters(name) || !is_utf8(name)) {
     wrong = quoted(name) + " holds control characters or is not UTF-8";
+  } else if (draft.config.validate_node_names && name.find_first_not_of(kPlainName) < name.size()) {
+    wrong = quoted(name) +
+            " holds more than letters, digits, '.' and '-', which validate_node_names forbids";
   }
   if (wrong.empty()) return {};
   return fail(ErrorKind::kInvalid, at + ": " + wrong);

@@ -95,6 +95,7 @@ struct Warning {
 struct Config {
   // --- identity ---
   std::string node_name;  ///< 1..128 bytes, no control characters; default: the host name
+  bool validate_node_names = false;  ///< node_name has letters, digits, '.' and '-' only
   std::map<std::string, std::string> tags;
   std::string tags_file;  ///< empty: tags set at run time are kept in data_dir only
 

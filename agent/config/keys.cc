@@ -123,6 +123,7 @@ std::string show_nothing(const Config&) {
 
 const std::array kKeys = {
     Key{"node_name", &Config::node_name},
+    Key{"validate_node_names", &Config::validate_node_names},
     Key{"tags", CustomKey{set_tags, show_tags}, true},
     Key{"tags_file", &Config::tags_file},
     Key{"role", CustomKey{set_role, show_nothing}, true},
@@ -183,10 +184,10 @@ const std::array kKeys = {
     Key{"mdns", IgnoredKey{kNotYet}},
     Key{"statsd_addr", IgnoredKey{kNotYet}},
     Key{"statsite_addr", IgnoredKey{kNotYet}},
-    Key{"enable_compression", IgnoredKey{kNotYet}},
-    Key{"disable_coordinates", IgnoredKey{kNotYet}},
-    Key{"disable_name_resolution", IgnoredKey{kNotYet}},
-    Key{"validate_node_names", IgnoredKey{kNotYet}},
+    Key{"enable_compression", IgnoredKey{"ignored: packets are small and are not compressed"}},
+    Key{"disable_coordinates", IgnoredKey{"ignored: no coordinates are kept"}},
+    Key{"disable_name_resolution",
+        IgnoredKey{"ignored: members are told apart by their ids, and no vote ends an agent"}},
     Key{"protocol", IgnoredKey{"ignored: Starling speaks its own protocol"}},
 };
 

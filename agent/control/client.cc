@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pwd.h>
 #include <sys/socket.h>
@@ -18,6 +19,8 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/control/frame.h"
+#include "agent/control/serf_wire.h"
 #include "agent/control/socket_path.h"
 
 namespace starling::agent {
@@ -79,14 +82,105 @@ tl::unexpected<Error> connect_failure(const std::string& path, int error) {
   return fail(ErrorKind::kUnavailable, "cannot connect to " + path + ": " + reason(error));
 }
 
+/// Length and protobuf message: see frame.h.
+class FrameWire final : public ClientWire {
+ public:
+  Result<std::string> encode(const control::Request& request) override {
+    return encode_frame(request);
+  }
+  Result<void> receive(std::string_view bytes, const OnReply& on_reply) override {
+    bool broken = false;
+    const auto taken = decoder_.receive(bytes, [&](std::string_view message) {
+      control::Reply reply;
+      broken = !reply.ParseFromArray(message.data(), static_cast<int>(message.size()));
+      return !broken && on_reply(reply);
+    });
+    if (!taken) return tl::unexpected(taken.error());
+    if (broken) return fail(ErrorKind::kInternal, "the agent sent bytes that are no reply");
+    return {};
+  }
+
+ private:
+  FrameDecoder decoder_;
+};
+
+/// A descriptor whose connection is being made, to the first address that takes it; or -errno.
+int begin_connect(const addrinfo* addresses) {
+  int error = EHOSTUNREACH;
+  for (const addrinfo* each = addresses; each != nullptr; each = each->ai_next) {
+    const int descriptor = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor >= 0 &&
+        (::connect(descriptor, each->ai_addr, each->ai_addrlen) == 0 || errno == EINPROGRESS)) {
+      return descriptor;
+    }
+    error = errno;
+    if (descriptor >= 0) ::close(descriptor);
+  }
+  return -error;
+}
+
+tl::unexpected<Error> no_rpc(const std::string& where, const std::string& why) {
+  return fail(ErrorKind::kUnavailable,
+              "Error connecting to Serf agent: " + where + ": " + why +
+                  "; -rpc-addr (or SERF_RPC_ADDR) names where an agent offers Serf's RPC");
+}
+
 }  // namespace
+
+Result<Client> Client::connect(const SerfAddress& address) {
+  auto wire = std::make_unique<SerfWire>(address.token);
+  if (!address.path.empty()) {
+    auto client = connect(address.path);
+    if (!client) return client;
+    client->wire_ = std::move(wire);
+    client->speaks_serf_ = true;
+    if (auto greeted = client->greet(); !greeted) return tl::unexpected(greeted.error());
+    return client;
+  }
+  const std::string where = address.host + ":" + std::to_string(address.port);
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int failed =
+      ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+  if (failed != 0) return no_rpc(where, ::gai_strerror(failed));
+  const int descriptor = begin_connect(found);
+  ::freeaddrinfo(found);
+  if (descriptor < 0) return no_rpc(where, reason(-descriptor));
+  Client client(descriptor, where, std::move(wire));
+  client.speaks_serf_ = true;
+  if (auto connected = client.connected(); !connected) return tl::unexpected(connected.error());
+  if (auto greeted = client.greet(); !greeted) return tl::unexpected(greeted.error());
+  return client;
+}
+
+Result<void> Client::connected() {
+  if (auto ready = wait(POLLOUT, Clock::now()); !ready) return ready;
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return no_rpc(path_, reason(error));
+  return {};
+}
+
+Result<void> Client::greet() {
+  if (auto sent = send(wire_->greeting()); !sent) return sent;
+  std::string error;
+  const auto answered = receive([&](const control::Reply& reply) {
+    error = reply.error();
+    return !reply.done();
+  });
+  if (!answered) return answered;
+  if (!error.empty()) return no_rpc(path_, error);
+  return {};
+}
 
 Result<Client> Client::connect(const std::string& path) {
   const auto address = unix_address(path);
   if (!address) return tl::unexpected(address.error());
   const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (descriptor < 0) return connect_failure(path, errno);
-  Client client(descriptor, path);
+  Client client(descriptor, path, std::make_unique<FrameWire>());
   const auto* generic = reinterpret_cast<const sockaddr*>(&*address);
   if (::connect(descriptor, generic, sizeof *address) != 0) return connect_failure(path, errno);
   return client;
@@ -102,7 +196,8 @@ Client::Client(Client&& other) noexcept
       path_(std::move(other.path_)),
       timeout_(other.timeout_),
       last_id_(other.last_id_),
-      decoder_(std::move(other.decoder_)) {}
+      speaks_serf_(other.speaks_serf_),
+      wire_(std::move(other.wire_)) {}
 
 Client& Client::operator=(Client&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
@@ -110,7 +205,8 @@ Client& Client::operator=(Client&& other) noexcept {
   path_ = std::move(other.path_);
   timeout_ = other.timeout_;
   last_id_ = other.last_id_;
-  decoder_ = std::move(other.decoder_);
+  speaks_serf_ = other.speaks_serf_;
+  wire_ = std::move(other.wire_);
   return *this;
 }
 
@@ -126,7 +222,7 @@ Result<control::Reply> Client::call(control::Request request) {
 
 Result<void> Client::call_stream(control::Request request, const OnReply& on_reply) {
   request.set_id(++last_id_);
-  const auto frame = encode_frame(request);
+  const auto frame = wire_->encode(request);
   if (!frame) return tl::unexpected(frame.error());
   const auto sent = send(*frame);
   if (!sent && sent.error().kind != ErrorKind::kUnavailable) return sent;
@@ -188,15 +284,9 @@ Result<void> Client::send(const std::string& frame) {
 Result<void> Client::receive(const OnReply& on_reply) {
   std::array<char, 65536> buffer;
   bool more = true;
-  Error broken;
   Clock::time_point since = Clock::now();
-  const auto on_frame = [&](std::string_view message) {
+  const auto taking = [&](const control::Reply& reply) {
     since = Clock::now();
-    control::Reply reply;
-    if (!reply.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-      broken.message = "the agent on " + path_ + " sent bytes that are no reply";
-      return more = false;
-    }
     return more = on_reply(reply);
   };
   while (more) {
@@ -205,13 +295,12 @@ Result<void> Client::receive(const OnReply& on_reply) {
     const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), 0);
     if (got == 0) return lost(0);
     if (got > 0) {
-      const auto taken = decoder_.receive({buffer.data(), static_cast<std::size_t>(got)}, on_frame);
-      if (!taken) return tl::unexpected(taken.error());
+      const auto taken = wire_->receive({buffer.data(), static_cast<std::size_t>(got)}, taking);
+      if (!taken) return fail(taken.error().kind, path_ + ": " + taken.error().message);
     } else if (errno != EAGAIN && errno != EINTR) {
       return lost(errno);
     }
   }
-  if (!broken.message.empty()) return tl::unexpected(broken);
   return {};
 }
 

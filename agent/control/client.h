@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command line's end of the control socket: blocking, plain POSIX (a client starts, asks and
-// ends; an event loop would be most of its work). One thread. Invariant: at most one request is
-// under way.
+// The command line's end of the control socket, or of Serf's RPC: blocking, plain POSIX (a client
+// starts, asks and ends; an event loop would be most of its work). One thread. Invariant: at most
+// one request is under way.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "agent/control/frame.h"
+#include "agent/control/client_wire.h"
 #include "proto/control.pb.h"
 #include "proto/support/result.h"
 
@@ -30,11 +31,25 @@ class Client {
   /// when permission is missing, who may connect.
   [[nodiscard]] static Result<Client> connect(const std::string& path);
 
+  /// An agent, of Serf or Starling, that offers Serf's RPC.
+  struct SerfAddress {
+    std::string host;  ///< a name or an IP without brackets
+    uint16_t port = 0;
+    std::string path;   ///< of a unix socket, instead of host and port
+    std::string token;  ///< empty: none is shown
+  };
+  /// Connects, shakes hands and shows the token. kUnavailable: nobody listens there, or the agent
+  /// refuses.
+  [[nodiscard]] static Result<Client> connect(const SerfAddress& address);
+
   ~Client();
   Client(Client&& other) noexcept;
   Client& operator=(Client&& other) noexcept;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
+
+  /// Whether this is Serf's RPC, which has fewer requests.
+  [[nodiscard]] bool speaks_serf() const { return speaks_serf_; }
 
   /// Longest wait for room to send, and for each single reply. May be changed while a stream runs.
   void set_timeout(Timeout timeout) { timeout_ = timeout; }
@@ -51,8 +66,12 @@ class Client {
   [[nodiscard]] Result<void> call_stream(control::Request request, const OnReply& on_reply);
 
  private:
-  Client(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {}
+  Client(int descriptor, std::string path, std::unique_ptr<ClientWire> wire)
+      : descriptor_(descriptor), path_(std::move(path)), wire_(std::move(wire)) {}
 
+  Result<void> greet();
+  /// Waits for a connection that is being made.
+  Result<void> connected();
   Result<void> send(const std::string& frame);
   Result<void> wait(short events, std::chrono::steady_clock::time_point start);
   /// Passes replies to `on_reply` until it says false.
@@ -64,7 +83,8 @@ class Client {
   std::string path_;
   Timeout timeout_ = kDefaultTimeout;
   std::uint64_t last_id_ = 0;
-  FrameDecoder decoder_;
+  bool speaks_serf_ = false;
+  std::unique_ptr<ClientWire> wire_;
 };
 
 }  // namespace starling::agent

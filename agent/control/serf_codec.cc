@@ -168,6 +168,11 @@ void read_stream(Body& body, control::MonitorRequest& stream) {
   stream.set_answers_queries(true);
 }
 
+void read_key(Body& body, control::KeysRequest::Operation operation, control::KeysRequest& keys) {
+  keys.set_operation(operation);
+  keys.set_key(body.text("Key"));
+}
+
 void read_body(Command command, Body& body, control::Request& request) {
   switch (command) {
     case Command::kEvent:
@@ -199,14 +204,20 @@ void read_body(Command command, Body& body, control::Request& request) {
     case Command::kStats:
       request.mutable_info();
       return;
+    case Command::kInstallKey:
+      return read_key(body, control::KeysRequest::INSTALL, *request.mutable_keys());
+    case Command::kUseKey:
+      return read_key(body, control::KeysRequest::USE, *request.mutable_keys());
+    case Command::kRemoveKey:
+      return read_key(body, control::KeysRequest::REMOVE, *request.mutable_keys());
+    case Command::kListKeys:
+      request.mutable_keys();
+      return;
+    case Command::kGetCoordinate:
+      return request.mutable_coordinate()->set_node(body.text("Node"));
     case Command::kHandshake:
     case Command::kAuth:
     case Command::kStop:
-    case Command::kInstallKey:
-    case Command::kUseKey:
-    case Command::kRemoveKey:
-    case Command::kListKeys:
-    case Command::kGetCoordinate:
       return;
   }
 }

@@ -63,6 +63,34 @@ void write_stats(Writer& out, const control::InfoReply& info) {
   }
 }
 
+void write_keys(Writer& out, const control::KeysReply& keys) {
+  out.map(5).text("Keys");
+  if (keys.keys_size() == 0) {
+    out.nil();
+  } else {
+    out.map(static_cast<size_t>(keys.keys_size()));
+  }
+  for (const control::KeyHolders& key : keys.keys()) {
+    out.text(key.key()).signed_number(key.members());
+  }
+  out.text("Messages").map(static_cast<size_t>(keys.messages_size()));
+  for (const control::KeyValue& said : keys.messages()) out.text(said.key()).text(said.value());
+  out.text("NumErr").signed_number(keys.failed()).text("NumNodes").signed_number(keys.members());
+  out.text("NumResp").signed_number(keys.answered());
+}
+
+void write_coordinate(Writer& out, const control::CoordinateReply& coordinate) {
+  out.map(2).text("Coord").map(4).text("Adjustment").real(coordinate.adjustment());
+  out.text("Error").real(coordinate.error()).text("Height").real(coordinate.height()).text("Vec");
+  if (coordinate.known()) {
+    out.array(static_cast<size_t>(coordinate.vector_size()));
+    for (const double each : coordinate.vector()) out.real(each);
+  } else {
+    out.nil();
+  }
+  out.text("Ok").boolean(coordinate.known());
+}
+
 void write_event(Writer& out, const control::MonitorRecord& record) {
   if (record.event() == "user") {
     out.map(5).text("Coalesce").boolean(record.coalesce()).text("Event").text("user");
@@ -110,13 +138,10 @@ std::string encode_response(Command command, uint64_t seq, const Reply& reply) {
     case Command::kUseKey:
     case Command::kRemoveKey:
     case Command::kListKeys:
-      out.map(5).text("Keys").nil().text("Messages").nil();
-      out.text("NumErr").signed_number(0).text("NumNodes").signed_number(0);
-      out.text("NumResp").signed_number(0);
+      write_keys(out, reply.keys());
       break;
     case Command::kGetCoordinate:
-      out.map(2).text("Coord").map(4).text("Adjustment").real(0).text("Error").real(0);
-      out.text("Height").real(0).text("Vec").nil().text("Ok").boolean(false);
+      write_coordinate(out, reply.coordinate());
       break;
     default:
       break;

@@ -21,11 +21,6 @@ constexpr const char* kComponent = "rpc";
 // behind them; Serf ends a query at its deadline only, and never shows it.
 constexpr auto kBeforeTheEnd = std::chrono::milliseconds(500);
 
-bool is_key_command(Command command) {
-  return command == Command::kInstallKey || command == Command::kUseKey ||
-         command == Command::kRemoveKey || command == Command::kListKeys;
-}
-
 /// Takes the same time whatever the tokens have in common.
 bool same_token(std::string_view given, std::string_view wanted) {
   using Hash = std::array<unsigned char, crypto_generichash_BYTES>;
@@ -181,11 +176,6 @@ void SerfConnection::ask_service(Command command, uint64_t seq, const Value& bod
     const std::string refused = refusal(command, seq);
     if (!refused.empty()) return respond(seq, refused);
   }
-  if (is_key_command(command)) {
-    return respond_failed(command, seq,
-                          "keys cannot be changed while agents run: change keyring_file or "
-                          "encrypt_key of each member, and restart it");
-  }
   auto request = serf::to_request(command, body);
   if (!request) {
     const std::string error =
@@ -193,7 +183,6 @@ void SerfConnection::ask_service(Command command, uint64_t seq, const Value& bod
     respond_failed(command, seq, error);
     return malformed(error);
   }
-  if (command == Command::kGetCoordinate) return respond_failed(command, seq, "");
   begin(++last_id_, {seq, command, nullptr}, std::move(*request));
 }
 

@@ -134,6 +134,10 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return stop_monitor(client, request.stop());
     case control::Request::kRespond:
       return respond(client, request.respond());
+    case control::Request::kKeys:
+      return keys(client);
+    case control::Request::kCoordinate:
+      return coordinate(client);
     case control::Request::BODY_NOT_SET:
       break;
   }
@@ -218,6 +222,19 @@ void Service::tags(const Client& client, const control::TagsRequest& request) {
   const std::vector<std::string> remove(request.remove().begin(), request.remove().end());
   parts_.tags.change(remove, set,
                      [client](const Result<void>& done) { reply_result(client, done); });
+}
+
+void Service::keys(const Client& client) {
+  reply_error(client,
+              "keys cannot be changed while agents run: change keyring_file or encrypt_key of each "
+              "member, and restart it");
+}
+
+/// This agent keeps none: every member is unknown.
+void Service::coordinate(const Client& client) {
+  Reply answer;
+  answer.mutable_coordinate();
+  reply(client, std::move(answer));
 }
 
 void Service::info(const Client& client) {

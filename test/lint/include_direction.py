@@ -22,8 +22,11 @@ ALLOWED = {
     "agent/cli/": ("agent/cli/", "agent/control/client", "agent/control/frame", "agent/config/",
                    "proto/"),
     # The wire side of the control socket is linked into the CLI.
-    "agent/control/client": ("agent/control/client", "agent/control/frame", "agent/control/socket",
-                             "proto/"),
+    "agent/control/client": ("agent/control/client", "agent/control/frame", "agent/control/serf_wire",
+                             "agent/control/socket", "proto/"),
+    "agent/control/serf_wire": ("agent/control/serf_wire", "agent/control/client_wire",
+                                "agent/control/msgpack", "proto/"),
+    "agent/control/msgpack": ("agent/control/msgpack", "proto/"),
     "agent/control/frame": ("agent/control/frame", "proto/"),
     "agent/config/": ("agent/config/", "membership/", "proto/"),
     "test/": ("proto/", "membership/", "handlers/", "agent/", "test/"),

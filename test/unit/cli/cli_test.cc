@@ -87,14 +87,17 @@ TEST_CASE("the flag for the socket wins over the environment") {
   CHECK(run({"members", "-control="}, agent.socket()).status == 1);
 }
 
-TEST_CASE("flags of Serf's RPC are refused with the reason") {
+TEST_CASE("the flag for Serf's RPC wins over the environment, -control wins over it") {
   FakeAgent agent(answer_members);
-  for (const char* flag : {"-rpc-addr=127.0.0.1:7373", "-rpc-auth=x"}) {
-    const Outcome outcome = run({"members", flag}, agent.socket());
-    CHECK(outcome.status == 1);
-    contains(outcome.err, "is Serf's; starling talks to the agent over its unix socket");
-    contains(outcome.err, "-control PATH");
-  }
+  // Nobody listens on port 1.
+  const Outcome outcome = run({"members", "-rpc-addr=127.0.0.1:1"}, agent.socket());
+  CHECK(outcome.status == 1);
+  contains(outcome.err, "Error connecting to Serf agent: 127.0.0.1:1: ");
+  CHECK(run({"members", "-rpc-addr=127.0.0.1:1", "-control", agent.socket()}, "").status == 0);
+  CHECK(run({"members", "-rpc-addr=unix:/nonexistent"}, agent.socket()).status == 1);
+  const Outcome malformed = run({"members", "-rpc-addr=127.0.0.1:x"}, agent.socket());
+  CHECK(malformed.status == 1);
+  contains(malformed.err, "-rpc-addr: ");
 }
 
 TEST_CASE("wrong use is explained with status 1") {

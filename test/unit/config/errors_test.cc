@@ -185,14 +185,16 @@ TEST_CASE("a control socket path that is too long is refused with the remedy") {
 TEST_CASE("keys of Serf without effect are accepted with a warning") {
   CHECK(OneFile("snapshot_path: /tmp/s\n").warnings() ==
         "agent.yaml:1:16: snapshot_path: ignored: Starling keeps its state in data_dir\n");
-  for (const char* line :
-       {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}", "statsd_addr: a:1",
-        "statsite_addr: a:1", "enable_compression: true", "disable_coordinates: true",
-        "disable_name_resolution: true", "validate_node_names: true"}) {
+  for (const char* line : {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}",
+                           "statsd_addr: a:1", "statsite_addr: a:1"}) {
     CAPTURE(line);
     const std::string warnings = OneFile(std::string(line) + "\n").warnings();
     CHECK(warnings.find("not supported yet, ignored\n") != std::string::npos);
     CHECK(warnings.starts_with("agent.yaml:1:"));
+  }
+  for (const char* line :
+       {"enable_compression: true", "disable_coordinates: true", "disable_name_resolution: true"}) {
+    CHECK(OneFile(std::string(line) + "\n").warnings().find(": ignored: ") != std::string::npos);
   }
   CHECK(OneFile("protocol: 5\n").warnings().find("Starling speaks its own protocol") !=
         std::string::npos);
@@ -210,6 +212,14 @@ TEST_CASE("off loopback Serf's RPC needs a token") {
   CHECK(refused.starts_with("agent.yaml:1:11: rpc_addr: 0.0.0.0:7373 is not a loopback address"));
   CHECK(refused.find("rpc_auth") != std::string::npos);
   CHECK(OneFile("rpc_addr: 0.0.0.0:7373\nrpc_auth: secret\n").error() == "no error");
+}
+
+TEST_CASE("validate_node_names is obeyed") {
+  CHECK(OneFile("node_name: a_b\n").error() == "no error");
+  CHECK(OneFile("node_name: a_b\nvalidate_node_names: true\n").error() ==
+        "agent.yaml:1:12: node_name: 'a_b' holds more than letters, digits, '.' and '-', which "
+        "validate_node_names forbids");
+  CHECK(OneFile("node_name: a-1.x\nvalidate_node_names: true\n").error() == "no error");
 }
 
 }  // namespace starling::agent

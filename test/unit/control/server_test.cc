@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "agent/control/client.h"
+#include "agent/control/frame.h"
 #include "test/catch.h"
 #include "test/unit/control/fake_agent.h"
 
