@@ -50,12 +50,14 @@ Result<void> Agent::start() {
                                                    .retry_interval = config_.retry_interval,
                                                    .max_attempts = config_.retry_max_attempts},
                                      [this] { stop(1); });
+  desk_ = std::make_unique<JobDesk>(io_, *jobs_, *dispatcher_);
   service_ = std::make_unique<Service>(
       Service::Parts{.cluster = *cluster_,
                      .log = *log_,
                      .store = *store_,
                      .tags = *tags_,
                      .dispatcher = *dispatcher_,
+                     .desk = *desk_,
                      .config = config_,
                      .leave = [this](std::function<void()> told) { leave(std::move(told)); },
                      .reload = [this] { return reload(); },

@@ -77,6 +77,7 @@ ClusterHooks Agent::cluster_hooks() {
   };
   hooks.query = [this](const membership::QueryArrived& query) {
     if (query.name == kReachabilityQuery) return report_ways(query.id);
+    if (query.name == kJobQuery) return answer_about_jobs(query);
     service_->saw(query);
     dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
                                 [this, id = query.id](handlers::QueryOutcome outcome) {
@@ -126,6 +127,32 @@ void Agent::report_ways(const membership::MessageId& query) {
   membership::Answer answer;
   answer.payload = report.SerializeAsString();
   cluster_->answer_query(query, std::move(answer));
+}
+
+/// Another member's user asks about a job of this host.
+void Agent::answer_about_jobs(const membership::QueryArrived& query) {
+  const auto answer = [this, id = query.id](const Result<control::JobReply>& reply) {
+    if (reply) {
+      cluster_->answer_query(id,
+                             {membership::ReplyKind::kResponse, reply->SerializeAsString(), {}});
+    } else {
+      cluster_->answer_query(id, {membership::ReplyKind::kFailed, {}, reply.error().message});
+    }
+  };
+  control::JobRequest request;
+  if (!request.ParseFromString(query.payload)) {
+    return answer(fail(ErrorKind::kInvalid, "the request cannot be read"));
+  }
+  if (request.action() == control::JobRequest::KILL ||
+      request.action() == control::JobRequest::RETRY ||
+      request.action() == control::JobRequest::PRUNE) {
+    log_->info("jobs", query.source + " asks to " +
+                           (request.action() == control::JobRequest::KILL    ? "kill job "
+                            : request.action() == control::JobRequest::RETRY ? "retry job "
+                                                                             : "prune jobs ") +
+                           (request.number() > 0 ? std::to_string(request.number()) : ""));
+  }
+  desk_->ask(request, answer);
 }
 
 void Agent::job_refused(const handlers::JobName& job, handlers::DropReason reason) {

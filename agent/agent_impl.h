@@ -18,6 +18,7 @@
 #include "agent/control/serf_server.h"
 #include "agent/control/server.h"
 #include "agent/control/service.h"
+#include "agent/job_desk.h"
 #include "agent/job_ledger.h"
 #include "agent/joiner.h"
 #include "agent/log.h"
@@ -57,6 +58,7 @@ class Agent {
   /// What the handlers of the configuration want of events that were missed.
   void set_missed_policy();
   void report_ways(const membership::MessageId& query);
+  void answer_about_jobs(const membership::QueryArrived& query);
   void job_refused(const handlers::JobName& job, handlers::DropReason reason);
   void job_finished(const handlers::JobReport& report);
   void resume_jobs();
@@ -85,6 +87,7 @@ class Agent {
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<handlers::Dispatcher> dispatcher_;
   std::unique_ptr<MissedEvents> missed_;  // before it in the way of an event
+  std::unique_ptr<JobDesk> desk_;
   std::unique_ptr<Joiner> joiner_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;

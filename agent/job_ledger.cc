@@ -467,6 +467,61 @@ void JobLedger::list(JobQuery query, Listed listed) {
   if (!runs) listed(fail(ErrorKind::kBusy, "the disk is too slow; retry later"));
 }
 
+void JobLedger::retry(uint64_t number, std::function<void(Result<JobRow>)> done) {
+  JobQuery query;
+  query.number = number;
+  query.limit = 1;
+  list(query, [this, number, done = std::move(done),
+               alive = std::weak_ptr<bool>(alive_)](Result<std::vector<JobRow>> rows) {
+    if (!alive.lock()) return;
+    if (!rows) return done(tl::unexpected(rows.error()));
+    if (number == 0 || rows->empty()) {
+      return done(fail(ErrorKind::kNotFound, "there is no job " + std::to_string(number) +
+                                                 " here, or it has been pruned"));
+    }
+    retry_row(std::move(rows->front()), done);
+  });
+}
+
+void JobLedger::retry_row(JobRow row, const std::function<void(Result<JobRow>)>& done) {
+  const std::string name = "job " + std::to_string(row.number);
+  auto event = handlers::decode_event(row.record);
+  if (row.answers || row.record.empty() || !event) {
+    return done(fail(ErrorKind::kConflict,
+                     name + " cannot run again: " +
+                         (row.answers ? "nobody waits for its answer any more"
+                                      : "its event is not kept; send the event again")));
+  }
+  if (!is_final(row.state) || known_.contains(row.number)) {
+    return done(fail(ErrorKind::kConflict,
+                     name + " is " + std::string(job_state_name(row.state)) + " already"));
+  }
+  // Until it is written down, nobody else may retry it.
+  known_[row.number] = {row.queued_ms, 0, !row.cause.starts_with("member-"), false};
+  row.attempt += 1;
+  row.state = JobState::kQueued;
+  row.reason = "retry";
+  row.boot.clear();
+  row.queued_ms = handlers::unix_ms();
+  row.started_ms = row.ended_ms = 0;
+  auto kept = std::make_shared<handlers::Event>(*std::move(event));
+  store_.save({EndJob{row, true}}, [this, row, kept, done, alive = std::weak_ptr<bool>(alive_)](
+                                       const Result<void>& result) {
+    if (!alive.lock()) return;
+    if (!result) {
+      known_.erase(row.number);
+      return done(tl::unexpected(result.error()));
+    }
+    if (!dispatcher_->restore(name_of(row), std::move(*kept))) {
+      end_row(row, JobState::kSkipped, "its handler is not configured any more");
+      return done(fail(ErrorKind::kConflict, "job " + std::to_string(row.number) +
+                                                 ": its handler is not configured any more"));
+    }
+    tell(row);
+    done(row);
+  });
+}
+
 void JobLedger::prune(JobRetention retention, std::function<void(Result<size_t>)> done) {
   auto count = std::make_shared<Result<size_t>>(0);
   const bool runs = store_.run(

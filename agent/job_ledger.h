@@ -70,6 +70,8 @@ class JobLedger {
   using Listed = std::function<void(Result<std::vector<JobRow>>)>;
   void list(JobQuery query, Listed listed);
   [[nodiscard]] std::string file_of(uint64_t number, unsigned attempt) const;
+  /// Runs a job again that has ended and whose event is still kept. kNotFound, kConflict.
+  void retry(uint64_t number, std::function<void(Result<JobRow>)> done);
   /// Forgets jobs that have ended: those that `retention` does not keep.
   void prune(JobRetention retention, std::function<void(Result<size_t>)> done);
   /// Called at each change of a job's state that is written down.
@@ -99,6 +101,7 @@ class JobLedger {
   void end_row(JobRow row, JobState state, std::string reason);
   void restore(JobRow row, bool requeue);
   void prune_now_and_then();
+  void retry_row(JobRow row, const std::function<void(Result<JobRow>)>& done);
   void sweep_files();
   [[nodiscard]] JobRow row_of(const handlers::JobName& job) const;
   void tell(const JobRow& row);

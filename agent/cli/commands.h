@@ -16,6 +16,7 @@ const Command& event_command();
 const Command& events_command();
 const Command& force_leave_command();
 const Command& info_command();
+const Command& job_command();
 const Command& join_command();
 const Command& keygen_command();
 const Command& keys_command();

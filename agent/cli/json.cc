@@ -117,6 +117,31 @@ std::string events_json(const control::EventsReply& reply) {
   return dump(json);
 }
 
+std::string jobs_json(const control::JobReply& reply) {
+  Json json;
+  json["node"] = reply.node();
+  json["jobs"] = Json::array();
+  for (const control::Job& job : reply.jobs()) {
+    Json one;
+    one["job"] = job.number();
+    one["state"] = job.state();
+    one["reason"] = job.reason();
+    one["event"] = job.event();
+    one["cause"] = job.cause();
+    one["handler"] = job.handler();
+    one["attempt"] = job.attempt();
+    one["queued_ms"] = job.queued_ms();
+    one["started_ms"] = job.started_ms();
+    one["ended_ms"] = job.ended_ms();
+    one["status"] = job.status();
+    one["signalled"] = job.signalled();
+    one["output_bytes"] = job.output_bytes();
+    json["jobs"].push_back(std::move(one));
+  }
+  if (reply.count() > 0) json["pruned"] = reply.count();
+  return dump(json);
+}
+
 std::string query_json(const QueryOutcome& outcome) {
   Json json;
   json["Acks"] = outcome.acks;

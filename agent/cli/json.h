@@ -28,6 +28,8 @@ std::string event_json(const control::EventRequest& request, const control::Even
                        const std::optional<control::EventConfirmDone>& confirmation);
 /// {"events":[{id,origin,ltime,name,size,coalesce,sent_ms,timing,reach}],"held":N,"live":N}
 std::string events_json(const control::EventsReply& reply);
+/// {"node":name,"jobs":[{job,state,...}]}, "offset" and "output" of a log, "pruned".
+std::string jobs_json(const control::JobReply& reply);
 /// {"Acks":[],"Responses":{},"Failures":[],"NoHandler":[],"NoAnswer":[],"Silent":{},...}
 std::string query_json(const QueryOutcome& outcome);
 

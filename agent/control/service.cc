@@ -128,6 +128,8 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return monitor(client, request.monitor());
     case control::Request::kReachability:
       return reachability(client);
+    case control::Request::kJob:
+      return job(client, request.job());
     case control::Request::kReload:
       return reply_result(client, parts_.reload());
     case control::Request::kStop:

@@ -23,6 +23,7 @@
 #include "agent/control/serf_server.h"
 #include "agent/control/server.h"
 #include "agent/control/session.h"
+#include "agent/job_desk.h"
 #include "agent/log.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
@@ -51,6 +52,7 @@ class Service : public RequestHandler {
     Store& store;
     TagKeeper& tags;
     handlers::Dispatcher& dispatcher;
+    JobDesk& desk;
     const Config& config;  ///< the running one: it changes with a reload
     /// Begins to leave and stop; the callback runs when the others have been told.
     std::function<void(std::function<void()> told)> leave;
@@ -122,6 +124,9 @@ class Service : public RequestHandler {
   void coordinate(const Client& client);
   void respond(const Client& client, const control::RespondRequest& request);
   void reachability(const Client& client);
+
+  void job(const Client& client, const control::JobRequest& request);
+  void remote_job(const Client& client, const control::JobRequest& request);
 
   /// Starts a query that ends with its client. False when an error was replied.
   bool start_query(const Client& client, const membership::QueryOptions& options,

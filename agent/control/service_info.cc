@@ -115,6 +115,10 @@ void add_handlers(control::InfoReply& reply, const Service::Parts& parts) {
   jobs.add("failed", counts.failed);
   jobs.add("timed_out", counts.timed_out);
   jobs.add("not_started", counts.not_started);
+  jobs.add("killed", counts.terminated);
+  jobs.add("interrupted", counts.lost);
+  jobs.add("adopted", counts.adopted);
+  jobs.add("retried", counts.retried);
   jobs.add("superseded", counts.superseded);
 }
 

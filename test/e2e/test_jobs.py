@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 
 import harness
 from harness import Case, sanitized, wait_for
@@ -57,6 +58,125 @@ class Survival(Case):
         for pid in supervisors(self):
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: "its supervisor was killed" in alpha.log(), "the agent says so")
+
+
+class Commands(Case):
+    def jobs(self, agent, *arguments):
+        return agent.json("job", "list", *arguments)["jobs"]
+
+    def job(self, agent, number, *arguments):
+        return agent.json("job", "show", str(number), *arguments)["jobs"][0]
+
+    @sanitized
+    def test_list_show_logs(self):
+        alpha, = self.cluster("alpha", arguments=[
+            "-event-handler", "user:good=echo hello; echo world",
+            "-event-handler", "user:bad=echo oh no; exit 3"])
+        alpha.cli("event", "-coalesce=false", "good")
+        alpha.cli("event", "-coalesce=false", "bad")
+        wait_for(lambda: {job["state"] for job in self.jobs(alpha)} == {"succeeded", "failed"},
+                 "both have ended")
+        good, = self.jobs(alpha, "-state", "succeeded")
+        bad, = self.jobs(alpha, "-handler", "user:bad")
+        self.assertEqual(bad["reason"], "exit status 3")
+        self.assertEqual(bad["status"], 3)
+        self.assertGreaterEqual(bad["ended_ms"], bad["started_ms"])
+        self.assertEqual(alpha.cli("job", "logs", str(good["job"])).stdout, "hello\nworld\n")
+        self.assertEqual(alpha.cli("job", "logs", "-f", str(good["job"])).returncode, 0)
+        self.assertEqual(alpha.cli("job", "logs", "-f", str(bad["job"]), check=False).returncode, 1)
+        self.assertIn("exit status 3", alpha.cli("job", "list").stdout)
+        self.assertIn("state = failed", alpha.cli("job", "show", str(bad["job"])).stdout)
+        missing = alpha.cli("job", "show", "99", check=False)
+        self.assertEqual(missing.returncode, 1)
+        self.assertIn("there is no job 99", missing.stderr)
+
+    def test_kill_retry_prune(self):
+        alpha, = self.cluster("alpha", arguments=[
+            "-event-handler", "user:work=echo run >> runs; [ -e go ] || sleep 1000"])
+        alpha.cli("event", "-coalesce=false", "work", "one")
+        alpha.cli("event", "-coalesce=false", "work", "two")
+        wait_for(lambda: alpha.read("runs") == "run\n", "the first runs")
+        wait_for(lambda: [job["state"] for job in self.jobs(alpha)] == ["queued", "running"], "queue")
+        second, first = (job["job"] for job in self.jobs(alpha))
+        alpha.cli("job", "kill", str(second))
+        wait_for(lambda: self.job(alpha, second)["state"] == "killed", "the second is killed")
+        alpha.cli("job", "kill", str(first))
+        wait_for(lambda: self.job(alpha, first)["state"] == "killed", "the first is killed")
+        self.assertEqual(alpha.read("runs"), "run\n")
+        self.assertEqual(alpha.cli("job", "kill", str(first), check=False).returncode, 1)
+        open(alpha.path("go"), "w", encoding="ascii").close()
+        alpha.cli("job", "retry", str(first))
+        wait_for(lambda: self.job(alpha, first)["state"] == "succeeded", "it succeeds")
+        self.assertEqual(self.job(alpha, first)["attempt"], 2)
+        self.assertEqual(alpha.read("runs"), "run\nrun\n")
+        self.assertIn("Pruned 1 jobs", alpha.cli("job", "prune", "-keep", "1").stdout)
+        self.assertEqual(len(self.jobs(alpha)), 1)
+
+    @sanitized
+    def test_another_host(self):
+        alpha, beta = self.cluster("alpha", "beta", arguments=[
+            "-event-handler", "user:work=echo run on $SERF_SELF_NAME; [ -e go ] || sleep 1000"])
+        alpha.cli("event", "-coalesce=false", "work")
+        wait_for(lambda: self.jobs(alpha, "-node", "beta")[0]["state"] == "running", "beta's runs")
+        number = str(self.jobs(alpha, "-node", "beta")[0]["job"])
+        wait_for(lambda: "run on beta" in alpha.cli("job", "logs", "-node", "beta", number).stdout,
+                 "its log is read")
+        alpha.cli("job", "kill", "-node", "beta", number)
+        wait_for(lambda: self.job(alpha, number, "-node", "beta")["state"] == "killed", "it is killed")
+        self.assertEqual(self.job(beta, number)["state"], "killed")
+        self.assertIn("alpha asks to kill job", beta.log())
+        self.assertEqual(self.jobs(alpha)[0]["state"], "running")
+        open(alpha.path("go"), "w", encoding="ascii").close()
+        alpha.cli("job", "kill", str(self.jobs(alpha)[0]["job"]))
+        failed = alpha.cli("job", "list", "-node", "gamma", check=False)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("gamma", failed.stderr)
+
+    def test_following_a_log(self):
+        alpha, = self.cluster("alpha", arguments=[
+            "-event-handler",
+            "user:work=echo one; while [ ! -e go ]; do sleep 0.05; done; echo two; exit 2"])
+        alpha.cli("event", "-coalesce=false", "work")
+        wait_for(lambda: self.jobs(alpha), "it is there")
+        with subprocess.Popen([harness.BINARY, "job", "logs", "-f", "1", "-control", alpha.control],
+                              stdout=subprocess.PIPE, text=True, env=alpha.environment) as follower:
+            self.assertEqual(follower.stdout.readline(), "one\n")
+            open(alpha.path("go"), "w", encoding="ascii").close()
+            self.assertEqual(follower.stdout.read(), "two\n")
+            self.assertEqual(follower.wait(20), 1)
+
+
+class Disk(Case):
+    @harness.needs_root
+    def test_a_full_disk_postpones_and_loses_nothing(self):
+        folder = f"{self.folder}/small"
+        os.makedirs(folder)
+        try:
+            harness.run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder)
+        except harness.CommandFailed:
+            self.skipTest("cannot mount")
+        self.addCleanup(harness.run, "umount", "-l", folder, check=False)
+        alpha, beta = self.cluster("alpha", "beta")
+        small = self.agent("small", "-data-dir", folder, "-event-handler", "user:work=cat >> runs",
+                           "-event-handler", "query:q=echo yes", join=[alpha.endpoint])
+        small.start()
+        wait_for(lambda: alpha.sees(small="alive"), "it is there")
+        with open(f"{folder}/filler", "wb") as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 4096)
+                    filler.flush()
+            except OSError:
+                pass
+        for number in range(30):
+            alpha.cli("event", "-coalesce=false", "work", f"n{number}")
+        wait_for(lambda: "no space is left" in small.log() or "No space" in small.log(),
+                 "it says why", 30)
+        self.assertIn("yes", alpha.cli("query", "-node", "small", "q").stdout)
+        self.assertTrue(alpha.sees(small="alive"))
+        os.unlink(f"{folder}/filler")
+        wait_for(lambda: sorted(small.read("runs").split()) ==
+                 sorted(f"n{number}" for number in range(30)), "all have run, once", 40)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/job_desk.h"
 #include "test/unit/agent/host.h"
 
 namespace starling::agent {
@@ -34,6 +35,7 @@ struct Fixture {
         .store = *host.store,
         .tags = tags,
         .dispatcher = dispatcher,
+        .desk = desk,
         .config = config,
         .leave = [this](std::function<void()> told) { leave_told = std::move(told); },
         .reload = [this]() -> Result<void> {
@@ -58,6 +60,10 @@ struct Fixture {
   Host host{io, "a"};
   TagKeeper tags{*host.store, {}, {}, {}};
   handlers::Dispatcher dispatcher{io, {}};
+  const Scratch scratch;
+  std::unique_ptr<JobLedger> ledger = *JobLedger::open(
+      io, *host.store, *host.log, JobLedgerOptions{.directory = scratch.path() + "/jobs"});
+  JobDesk desk{io, *ledger, dispatcher};
   Config config;
   std::function<void()> leave_told;
   std::string reload_error;

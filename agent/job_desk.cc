@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/job_desk.h"
+
+#include <algorithm>
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <utility>
+
+#include "handlers/job_file.h"
+
+namespace starling::agent {
+
+using control::JobReply;
+using control::JobRequest;
+
+namespace {
+
+// A log that is followed is looked at this often: a file of another process tells nobody.
+constexpr auto kLookAgain = std::chrono::milliseconds(100);
+
+std::optional<JobState> parse_state(const std::string& name) {
+  for (int number = 0; number <= static_cast<int>(JobState::kSkipped); ++number) {
+    const auto state = static_cast<JobState>(number);
+    if (job_state_name(state) == name) return state;
+  }
+  return std::nullopt;
+}
+
+Result<JobQuery> read_query(const JobRequest& request) {
+  JobQuery query;
+  query.number = request.number();
+  query.below = request.below();
+  query.cause = request.cause();
+  query.handler = request.handler();
+  for (const std::string& name : request.states()) {
+    const auto state = parse_state(name);
+    if (!state) {
+      return fail(ErrorKind::kInvalid,
+                  "there is no state \"" + name +
+                      "\"; there are queued, running, succeeded, failed, timed-out, killed, "
+                      "interrupted and skipped");
+    }
+    query.states.push_back(*state);
+  }
+  query.limit = std::clamp<size_t>(request.limit(), 1, JobDesk::kMaxListed);
+  return query;
+}
+
+void describe(const JobRow& row, control::Job& job) {
+  job.set_number(row.number);
+  job.set_attempt(row.attempt);
+  job.set_cause(row.cause);
+  job.set_handler(row.handler);
+  job.set_event(row.event);
+  job.set_state(std::string(job_state_name(row.state)));
+  job.set_reason(row.reason);
+  job.set_queued_ms(row.queued_ms);
+  job.set_started_ms(row.started_ms);
+  job.set_ended_ms(row.ended_ms);
+  job.set_status(row.status);
+  job.set_signalled(row.signalled);
+  job.set_output_bytes(row.output_bytes);
+}
+
+}  // namespace
+
+void JobDesk::find(uint64_t number, const Answer& answer,
+                   std::function<void(const JobRow&)> found) {
+  JobQuery query;
+  query.number = number;
+  query.limit = 1;
+  ledger_.list(query, [number, answer, found = std::move(found),
+                       alive = std::weak_ptr<bool>(alive_)](Result<std::vector<JobRow>> rows) {
+    if (!alive.lock()) return;
+    if (!rows) return answer(tl::unexpected(rows.error()));
+    if (number == 0 || rows->empty()) {
+      return answer(
+          fail(ErrorKind::kNotFound, "there is no job " + std::to_string(number) +
+                                         " here, or it has been pruned; see: starling job list"));
+    }
+    found(rows->front());
+  });
+}
+
+void JobDesk::ask(const JobRequest& request, Answer answer) {
+  switch (request.action()) {
+    case JobRequest::LIST:
+    case JobRequest::SHOW:
+      return list(request, std::move(answer));
+    case JobRequest::LOGS:
+      return logs(request,
+                  handlers::unix_ms() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms),
+                  std::move(answer));
+    case JobRequest::KILL:
+      return find(request.number(), answer,
+                  [this, answer](const JobRow& row) { kill(row, answer); });
+    case JobRequest::RETRY:
+      return ledger_.retry(request.number(), [answer](const Result<JobRow>& row) {
+        if (!row) return answer(tl::unexpected(row.error()));
+        JobReply reply;
+        describe(*row, *reply.add_jobs());
+        answer(std::move(reply));
+      });
+    case JobRequest::PRUNE: {
+      JobRetention keep;
+      keep.count = request.keep();
+      keep.age_ms =
+          static_cast<int64_t>(std::min<uint64_t>(request.older_than_ms(), uint64_t{1} << 50));
+      return ledger_.prune(keep, [answer](Result<size_t> count) {
+        if (!count) return answer(tl::unexpected(count.error()));
+        JobReply reply;
+        reply.set_count(*count);
+        answer(std::move(reply));
+      });
+    }
+    default:
+      answer(fail(ErrorKind::kInvalid,
+                  "this agent does not know what is asked about its jobs: it "
+                  "may be older than the one that asks"));
+  }
+}
+
+void JobDesk::list(const JobRequest& request, Answer answer) {
+  if (request.action() == JobRequest::SHOW) {
+    return find(request.number(), answer, [answer](const JobRow& row) {
+      JobReply reply;
+      describe(row, *reply.add_jobs());
+      answer(std::move(reply));
+    });
+  }
+  auto query = read_query(request);
+  if (!query) return answer(tl::unexpected(query.error()));
+  ledger_.list(*std::move(query), [answer](Result<std::vector<JobRow>> rows) {
+    if (!rows) return answer(tl::unexpected(rows.error()));
+    JobReply reply;
+    for (const JobRow& row : *rows) {
+      describe(row, *reply.add_jobs());
+      if (reply.ByteSizeLong() < kMaxPiece) continue;
+      reply.set_more(true);
+      break;
+    }
+    answer(std::move(reply));
+  });
+}
+
+void JobDesk::logs(const JobRequest& request, int64_t deadline_ms, Answer answer) {
+  find(request.number(), answer, [this, request, deadline_ms, answer](const JobRow& row) {
+    logs_of(request, row, deadline_ms, answer);
+  });
+}
+
+void JobDesk::logs_of(const JobRequest& request, const JobRow& row, int64_t deadline_ms,
+                      Answer answer) {
+  JobReply reply;
+  describe(row, *reply.add_jobs());
+  const unsigned attempt = request.attempt() != 0 ? request.attempt() : row.attempt;
+  const auto file = handlers::JobFile::open(ledger_.file_of(row.number, attempt));
+  if (file) {
+    auto piece = file->read(request.offset(), kMaxPiece);
+    reply.set_offset(piece.offset);
+    reply.set_total(piece.total);
+    reply.set_output(std::move(piece.bytes));
+  } else if (file.error().kind != ErrorKind::kNotFound) {
+    return answer(tl::unexpected(file.error()));
+  }
+  const bool wait = reply.output().empty() && !is_final(row.state) &&
+                    handlers::unix_ms() < deadline_ms && waiting_ < kMaxWaiting;
+  if (!wait) return answer(std::move(reply));
+  waiting_ += 1;
+  auto timer = std::make_shared<asio::steady_timer>(io_, kLookAgain);
+  timer->async_wait([this, timer, request, deadline_ms, answer,
+                     alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+    if (error || !alive.lock()) return;
+    waiting_ -= 1;
+    logs(request, deadline_ms, answer);
+  });
+}
+
+void JobDesk::kill(const JobRow& row, const Answer& answer) {
+  if (!dispatcher_.kill_job(row.number)) {
+    return answer(fail(ErrorKind::kConflict, "job " + std::to_string(row.number) +
+                                                 " does not run or wait: it is " +
+                                                 std::string(job_state_name(row.state))));
+  }
+  JobReply reply;
+  describe(row, *reply.add_jobs());
+  answer(std::move(reply));
+}
+
+}  // namespace starling::agent
