@@ -3,6 +3,8 @@
 // User events: everywhere, once, unchanged.
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <set>
 
 #include "test/simulation/cluster.h"
 
@@ -271,6 +273,115 @@ TEST_CASE("who returns gets the large events of that time, also after a restart"
   cluster.settle(30s);
   CHECK(cluster.events.handled["large"][9] == 5);
   CHECK(cluster.events.by_timing[membership::EventTiming::kMissed][9] == 5);
+}
+
+/// Who has confirmed which event, and how it ended.
+class ConfirmWatch : public Observer {
+ public:
+  explicit ConfirmWatch(World& world) { world.add_observer(this); }
+  [[nodiscard]] unsigned interests() const override { return 0; }
+  void action(NodeIndex, const membership::Action& action) override {
+    const auto* one = std::get_if<membership::EventConfirmed>(&action);
+    if (one != nullptr) confirmed.insert(one->member);
+    if (const auto* end = std::get_if<membership::ConfirmEnded>(&action)) ended = *end;
+  }
+  std::set<std::string> confirmed;
+  std::optional<membership::ConfirmEnded> ended;
+};
+
+TEST_CASE("an event is confirmed by all live members as soon as they have it") {
+  const size_t size = GENERATE(10, 200'000);
+  Cluster cluster(seeded(53));
+  cluster.boot(60);
+  ConfirmWatch watch(cluster.world);
+  const auto id = cluster.world.send_event(3, "deploy", std::string(size, 'x'));
+  REQUIRE(id);
+  const auto handle = cluster.world.confirm_event(3, *id, 10s);
+  REQUIRE(handle);
+  CHECK(handle->members == 60);
+  CHECK(cluster.world.run_while_not([&] { return watch.ended.has_value(); }, 5s));
+  REQUIRE(watch.ended);
+  CHECK(watch.ended->missing.empty());
+  CHECK_FALSE(watch.ended->timed_out);
+  CHECK(watch.confirmed.size() == 60);
+  cluster.settle(10s);
+}
+
+TEST_CASE("who has not got an event is named") {
+  Cluster cluster(seeded(54));
+  cluster.boot(20);
+  ConfirmWatch watch(cluster.world);
+  cluster.world.pause(7);
+  const auto id = cluster.world.send_event(3, "deploy", "x");
+  REQUIRE(id);
+  REQUIRE(cluster.world.confirm_event(3, *id, 1s));
+  cluster.world.run_for(2s);
+  REQUIRE(watch.ended);
+  CHECK(watch.ended->timed_out);
+  CHECK(watch.ended->missing == std::vector<std::string>{"node-7"});
+  CHECK(watch.confirmed.size() == 19);
+  CHECK_FALSE(cluster.world.confirm_event(3, {cluster.id(5), 1, 99}, 1s));
+  cluster.world.resume(7);
+  cluster.settle(10s);
+}
+
+TEST_CASE("what is held is listed with what is known of its reach") {
+  Cluster cluster(seeded(55));
+  cluster.boot(10);
+  REQUIRE(cluster.world.send_event(3, "first", "x"));
+  cluster.world.run_for(1s);
+  REQUIRE(cluster.world.send_event(4, "second", std::string(50'000, 'x')));
+  cluster.world.run_for(20s);
+  const auto held = cluster.world.node(0).held_events(10);
+  REQUIRE(held.size() == 2);
+  CHECK(held[0].name == "second");
+  CHECK(held[0].origin == "node-4");
+  CHECK(held[0].size == 50'000);
+  CHECK(held[0].reach == 10);
+  CHECK(held[1].reach == 10);
+  CHECK(held[1].age > 20s);
+  CHECK(cluster.world.node(0).held_events(1).size() == 1);
+  CHECK(cluster.world.node(0).event_payload(held[1].id) == "x");
+}
+
+TEST_CASE("who returns has what it missed within two probe rounds") {
+  // A round: as long as it takes to probe one member.
+  const int way = GENERATE(0, 1, 2);
+  Cluster cluster(seeded(56));
+  cluster.boot(30);
+  const auto leave = [&] {
+    if (way == 0) cluster.world.pause(9);
+    if (way == 1) cluster.world.partition({{9}});
+    if (way == 2) {
+      cluster.world.change_links([](Network& network) {
+        network.set_ingress_loss(9, 1.0);
+        network.set_egress_loss(9, 1.0);
+      });
+    }
+  };
+  leave();
+  cluster.world.run_for(1min);
+  for (NodeIndex i = 0; i < 5; ++i) REQUIRE(cluster.world.send_event(i, "meanwhile", "x"));
+  REQUIRE(cluster.world.send_event(5, "meanwhile", std::string(50'000, 'x')));
+  cluster.world.run_for(54min);
+  if (way == 0) cluster.world.resume(9);
+  if (way == 1) cluster.world.heal();
+  if (way == 2) {
+    cluster.world.change_links([](Network& network) {
+      network.set_ingress_loss(9, 0);
+      network.set_egress_loss(9, 0);
+    });
+  }
+  const uint64_t before = cluster.world.statistics().stream_bytes;
+  const TimePoint back = cluster.world.now();
+  const auto caught_up = [&] { return cluster.events.handled["meanwhile"][9] == 6; };
+  CHECK(cluster.world.run_while_not(caught_up, 10s, 1ms));
+  const double took = seconds(cluster.world.now() - back);
+  INFO("after " << took << " s, way " << way << ", "
+                << cluster.world.statistics().stream_bytes - before << " bytes over streams");
+  CHECK(took <= 2 * seconds(cluster.world.options().node.probe_interval));
+  CHECK(cluster.events.by_timing[membership::EventTiming::kMissed][9] == 6);
+  cluster.settle(60s);
 }
 
 }  // namespace

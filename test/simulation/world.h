@@ -223,6 +223,9 @@ class World : private StreamHost {
   Result<void> set_tags(NodeIndex node, std::map<std::string, std::string> tags);
   Result<membership::MessageId> send_event(NodeIndex node, const std::string& name,
                                            const std::string& payload, bool coalesce = false);
+  Result<membership::ConfirmHandle> confirm_event(NodeIndex node,
+                                                  const membership::MessageId& event,
+                                                  Duration timeout);
   Result<membership::QueryHandle> send_query(NodeIndex node, const membership::QueryOptions& query);
   void cancel_query(NodeIndex node, const membership::MessageId& query);
 

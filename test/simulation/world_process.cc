@@ -222,6 +222,17 @@ Result<membership::MessageId> World::send_event(NodeIndex node, const std::strin
   return id;
 }
 
+Result<membership::ConfirmHandle> World::confirm_event(NodeIndex node,
+                                                       const membership::MessageId& event,
+                                                       Duration timeout) {
+  STARLING_ASSERT(usable(node));
+  Host& host = *hosts_[node];
+  if (host.node == nullptr) return only_membership();
+  auto handle = host.node->confirm_event(local(host), event, timeout);
+  settle(node);
+  return handle;
+}
+
 Result<membership::QueryHandle> World::send_query(NodeIndex node,
                                                   const membership::QueryOptions& query) {
   STARLING_ASSERT(usable(node));
