@@ -13,7 +13,7 @@ Outcome run(const Words& words, const std::string& control, Terminal terminal,
   std::ostringstream out;
   std::ostringstream err;
   std::istringstream in(input);
-  Context context{out, err, terminal.out, terminal.err, {}, run_agent, &in};
+  Context context{out, err, terminal.out, terminal.err, {}, run_agent, nullptr, false, &in};
   context.environment.variable = [&](const std::string& name) -> std::optional<std::string> {
     return name == "STARLING_CONTROL" ? std::optional(control) : std::nullopt;
   };
