@@ -134,7 +134,7 @@ TEST_CASE("help of every command names all its flags and has an example") {
     CHECK(help.starts_with("Usage: starling " + std::string(command->name)));
     CHECK(help.find("Example:\n\n  $ starling ") != std::string::npos);
     CHECK((help.find("-control=PATH") != std::string::npos) ==
-          (command->client || command->name == "agent"));
+          (command->client || command->name == "agent" || command->name == "config"));
     for (const FlagSpec& flag : command->flags) {
       CAPTURE(flag.name);
       CHECK(help.find("\n  -" + std::string(flag.name)) != std::string::npos);
