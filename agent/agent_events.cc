@@ -156,8 +156,8 @@ void Agent::answer_about_jobs(const membership::QueryArrived& query) {
 }
 
 void Agent::job_refused(const handlers::JobName& job, handlers::DropReason reason) {
-  const bool expected = reason == handlers::DropReason::kSuperseded ||
-                        reason == handlers::DropReason::kNotWanted;
+  const bool expected =
+      reason == handlers::DropReason::kSuperseded || reason == handlers::DropReason::kNotWanted;
   const LogLevel level = expected ? LogLevel::kDebug : LogLevel::kWarn;
   if (!log_->enabled(level)) return;
   log_->write(level, "handlers",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kills its own process at a durable step, by chance: STARLING_FAULT is how often in a thousand steps.
-// Each kill leaves a line with the step's number in the file STARLING_FAULT_LOG.
+// Kills its own process at a durable step, by chance: STARLING_FAULT is how often in a thousand
+// steps. Each kill leaves a line with the step's number in the file STARLING_FAULT_LOG.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "test/simulation/experiments/experiments.h"
 #include "test/simulation/experiments/bar_chart.h"
+#include "test/simulation/experiments/experiments.h"
 
 namespace starling::simulation {
 
