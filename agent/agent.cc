@@ -19,6 +19,8 @@ namespace {
 
 // Handlers for queries that run when the agent stops: SIGTERM, and SIGKILL after this.
 constexpr auto kHandlerGrace = std::chrono::seconds(3);
+// For clients of Serf's RPC that have been told of the leave to close their connections.
+constexpr auto kFarewell = std::chrono::milliseconds(500);
 // If stopping takes longer than this, something is broken: the agent ends all the same.
 constexpr auto kStopLimit = std::chrono::seconds(8);
 
@@ -321,7 +323,10 @@ void Agent::stop(int status) {
   });
   dispatcher_->shutdown(kHandlerGrace, [this] {
     // The last thing to be written; what was saved before it is written before it.
-    store_->save({cluster_->node().clocks()}, [this](const Result<void>&) { io_.stop(); });
+    store_->save({cluster_->node().clocks()}, [this](const Result<void>&) {
+      if (!rpc_) return io_.stop();
+      rpc_->when_leavers_gone(kFarewell, [this] { io_.stop(); });
+    });
   });
 }
 

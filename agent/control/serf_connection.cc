@@ -187,6 +187,7 @@ void SerfConnection::ask_service(Command command, uint64_t seq, const Value& bod
 }
 
 void SerfConnection::begin(uint64_t id, Open open, control::Request request) {
+  if (open.command == Command::kLeave) asked_to_leave_ = true;
   open_[id] = std::move(open);
   waiting_ = id;
   request.set_id(id);

@@ -42,6 +42,8 @@ class SerfConnection final : public Channel, public Session {
   bool send(const control::Reply& reply) override;
   bool offer(const control::Reply& reply) override;
   void when_room(std::function<void()> room) override;
+  /// It has asked the agent to leave.
+  [[nodiscard]] bool asked_to_leave() const { return asked_to_leave_; }
 
  protected:
   bool take(std::string_view& input) override;
@@ -83,6 +85,7 @@ class SerfConnection final : public Channel, public Session {
   asio::steady_timer greeting_;
   bool shaken_ = false;
   bool authenticated_ = false;
+  bool asked_to_leave_ = false;
   unsigned wrong_tokens_ = 0;
   std::optional<serf::Header> header_;  // whose body is awaited
   std::optional<uint64_t> waiting_;     // id of the request

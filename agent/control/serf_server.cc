@@ -4,7 +4,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 #include <cerrno>
 #include <set>
 #include <utility>
@@ -70,11 +73,16 @@ struct SerfServer::State {
               counters,
               handler,
               log,
-              [this](const std::shared_ptr<SerfConnection>& gone) { connections.erase(gone); }},
-        listener(io) {}
+              [this](const std::shared_ptr<SerfConnection>& gone) {
+                connections.erase(gone);
+                farewell();
+              }},
+        listener(io),
+        patience(io) {}
 
   void accepted(ChannelSocket socket);
   void close();
+  void farewell();
 
   SerfServerOptions options;
   SerfServerCounters counters;
@@ -83,6 +91,8 @@ struct SerfServer::State {
   std::string local_address;
   std::optional<BoundSocket> bound_path;
   std::set<std::shared_ptr<SerfConnection>> connections;
+  asio::steady_timer patience;
+  std::function<void()> left;  // see when_leavers_gone()
 };
 
 void SerfServer::State::accepted(ChannelSocket socket) {
@@ -97,6 +107,13 @@ void SerfServer::State::accepted(ChannelSocket socket) {
   const auto connection = std::make_shared<SerfConnection>(house, std::move(socket), peer);
   connections.insert(connection);
   connection->start();
+}
+
+void SerfServer::State::farewell() {
+  const auto waited_for = [](const auto& one) { return one->asked_to_leave(); };
+  if (!left || std::any_of(connections.begin(), connections.end(), waited_for)) return;
+  patience.cancel();
+  asio::post(house.io, std::exchange(left, nullptr));
 }
 
 void SerfServer::State::close() {
@@ -143,6 +160,16 @@ Result<void> SerfServer::listen() {
   if (state_->listener.start(descriptor, family, accepted, error)) return {};
   state_->close();
   return fail(ErrorKind::kUnavailable, "cannot listen on " + state_->local_address + ": " + error);
+}
+
+void SerfServer::when_leavers_gone(std::chrono::milliseconds within, std::function<void()> left) {
+  state_->left = std::move(left);
+  state_->patience.expires_after(within);
+  state_->patience.async_wait([state = state_.get()](const asio::error_code& error) {
+    if (error || !state->left) return;
+    std::exchange(state->left, nullptr)();
+  });
+  state_->farewell();
 }
 
 void SerfServer::close() {

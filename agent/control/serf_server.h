@@ -9,8 +9,10 @@
 // in Serf. A client that does not read is cut off, and the log says so.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +63,11 @@ class SerfServer {
 
   /// kConflict: somebody listens there already. kUnavailable: the system refused.
   [[nodiscard]] Result<void> listen();
+
+  /// Calls `left` once, from the loop, when no client that asked the agent to leave is connected
+  /// any more, or after `within`. Serf's own client takes the end of a connection that comes right
+  /// behind the answer for a failure.
+  void when_leavers_gone(std::chrono::milliseconds within, std::function<void()> left);
 
   /// Ends every connection (each handler's session_closed() is called). Idempotent; the destructor
   /// does it.

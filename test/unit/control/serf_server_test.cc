@@ -72,6 +72,10 @@ class Door : public RequestHandler {
     return run([this] { return requests_; });
   }
   const std::string& address() const { return address_; }
+  /// Whether those who asked to leave have gone is known from `gone`.
+  void await_leavers(std::chrono::milliseconds within, std::promise<void>& gone) {
+    run([&] { server_->when_leavers_gone(within, [&gone] { gone.set_value(); }); });
+  }
 
  private:
   void handle(const std::shared_ptr<Session>& session, const control::Request& request) override {
@@ -361,6 +365,36 @@ TEST_CASE("connections are limited") {
   RawClient third(door);
   CHECK(third.is_closed());
   CHECK(door.counters().refused == 1);
+}
+
+TEST_CASE("who asked the agent to leave is waited for, and nobody else") {
+  Door door(agree);
+  RawClient other(door);
+  other.shake();
+  std::promise<void> nobody;
+  door.await_leavers(std::chrono::hours(1), nobody);
+  nobody.get_future().get();
+
+  auto leaver = std::make_unique<RawClient>(door);
+  leaver->shake();
+  leaver->ask("leave", 1);
+  CHECK(leaver->next_error(1) == "");
+  std::promise<void> gone;
+  auto is_gone = gone.get_future();
+  door.await_leavers(std::chrono::hours(1), gone);
+  CHECK(door.connections() == 2);
+  CHECK(is_gone.wait_for(std::chrono::seconds(0)) == std::future_status::timeout);
+  leaver.reset();
+  is_gone.get();
+
+  RawClient stays(door);
+  stays.shake();
+  stays.ask("leave", 1);
+  CHECK(stays.next_error(1) == "");
+  std::promise<void> late;
+  door.await_leavers(std::chrono::milliseconds(1), late);
+  late.get_future().get();
+  CHECK(door.connections() == 2);
 }
 
 TEST_CASE("who does not shake hands in time is closed") {
