@@ -254,16 +254,12 @@ const Command& job_command() {
       .arguments = "list | show N | logs N | kill N | retry N | prune",
       .summary = "Lists, follows, ends and repeats the runs of handlers",
       .description =
-          "Each run of a handler is a job with a number on its host. `list` shows the newest, "
-          "`show` "
-          "one with all that is known, `logs` what it printed (-f: until it ends; the exit status "
-          "is "
-          "then 0 only if it succeeded), `kill` ends one or takes it out of its queue, `retry` "
-          "runs "
-          "one again that has ended, and `prune` forgets old ones with their logs.\n\n"
+          "Each run of a handler is a job with a number on its host. 'list' shows the newest, "
+          "'show' one with all that is known, 'logs' what it printed (-f: until it ends; the exit "
+          "status is then 0 only if it succeeded), 'kill' ends one or takes it out of its queue, "
+          "'retry' runs one again that has ended, and 'prune' forgets old ones with their logs.\n\n"
           "With -node the question goes through the cluster to another member, around a broken "
-          "route "
-          "if need be.",
+          "route if need be.",
       .example =
           "$ starling job list -state failed\n"
           "12  failed  2026-01-02T03:04:05  1m2s  user:deploy  deploy  exit status 3\n"

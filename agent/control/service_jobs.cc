@@ -15,6 +15,10 @@ namespace {
 // For the answer, beside what the request itself waits.
 constexpr auto kAnswerTime = std::chrono::seconds(8);
 
+std::string no_such_member(const std::string& name) {
+  return "there is no living member " + name + "; see: starling members";
+}
+
 }  // namespace
 
 void Service::job(const Client& client, const control::JobRequest& request) {
@@ -30,6 +34,10 @@ void Service::job(const Client& client, const control::JobRequest& request) {
 }
 
 void Service::remote_job(const Client& client, const control::JobRequest& request) {
+  // A query's name may be a pattern: what ends or repeats jobs must not meet several members.
+  if (!parts_.cluster.node().member(request.node())) {
+    return reply_error(client, no_such_member(request.node()));
+  }
   membership::QueryOptions options;
   options.name = kJobQuery;
   options.payload = request.SerializeAsString();
@@ -62,7 +70,7 @@ void Service::remote_job(const Client& client, const control::JobRequest& reques
   if (!start_query(client, options, std::move(listener), &handle)) return;
   if (handle.addressed > 0 || std::exchange(*answered, true)) return;
   query_over(client);
-  reply_error(client, "there is no living member " + request.node() + "; see: starling members");
+  reply_error(client, no_such_member(request.node()));
 }
 
 }  // namespace starling::agent

@@ -112,6 +112,17 @@ class Commands(Case):
         self.assertIn("Pruned 1 jobs", alpha.cli("job", "prune", "-keep", "1").stdout)
         self.assertEqual(len(self.jobs(alpha)), 1)
 
+    def test_kill_ends_all_that_came_of_a_command(self):
+        alpha, = self.cluster("alpha", arguments=[
+            "-event-handler", "user:work=trap '' TERM; sleep 1001 & setsid sleep 1002 & echo up; wait"])
+        alpha.cli("event", "-coalesce=false", "work")
+        wait_for(lambda: alpha.cli("job", "logs", "1").stdout == "up\n", "it runs")
+        alpha.cli("job", "kill", "1")
+        # It ignores SIGTERM: this takes the grace.
+        wait_for(lambda: self.job(alpha, 1)["state"] == "killed", "it is killed")
+        mark = f"{self.mark_name}={self.mark_value}"
+        wait_for(lambda: harness.processes_with(mark) == [alpha.process.pid], "nothing is left")
+
     @sanitized
     def test_another_host(self):
         alpha, beta = self.cluster("alpha", "beta", arguments=[
@@ -146,37 +157,76 @@ class Commands(Case):
             self.assertEqual(follower.wait(20), 1)
 
 
+@harness.needs_root
 class Disk(Case):
-    @harness.needs_root
-    def test_a_full_disk_postpones_and_loses_nothing(self):
-        folder = f"{self.folder}/small"
+    def disk(self, size):
+        """A file system of its own for an agent's data; the place."""
+        folder = f"{self.folder}/disk"
         os.makedirs(folder)
-        try:
-            harness.run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder)
-        except harness.CommandFailed:
+        # May be refused in a container without the right to mount.
+        if harness.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder,
+                       check=False).returncode != 0:
             self.skipTest("cannot mount")
         self.addCleanup(harness.run, "umount", "-l", folder, check=False)
-        alpha, beta = self.cluster("alpha", "beta")
-        small = self.agent("small", "-data-dir", folder, "-event-handler", "user:work=cat >> runs",
-                           "-event-handler", "query:q=echo yes", join=[alpha.endpoint])
-        small.start()
-        wait_for(lambda: alpha.sees(small="alive"), "it is there")
-        with open(f"{folder}/filler", "wb") as filler:
+        self.addCleanup(self._stop_all)
+        return folder
+
+    def victim(self, folder):
+        alpha, _ = self.cluster("alpha", "beta")
+        victim = self.agent("victim", "-data-dir", folder, "-event-handler", "user:work=cat >> runs",
+                            "-event-handler", "query:q=echo yes", join=[alpha.endpoint])
+        victim.start()
+        wait_for(lambda: alpha.sees(victim="alive"), "it is there")
+        return alpha, victim
+
+    def check_waits(self, alpha, victim, says):
+        """What is sent while the disk refuses is not lost, and nothing else is harmed."""
+        for number in range(30):
+            alpha.cli("event", "-coalesce=false", "work", f"n{number}")
+        wait_for(lambda: says in victim.log() and "jobs of user events wait" in victim.log(),
+                 "it says why", 30)
+        self.assertIn("yes", alpha.cli("query", "-node", "victim", "q").stdout)
+        self.assertIn("runs without a record", victim.log())
+        self.assertTrue(alpha.sees(victim="alive"))
+        self.assertEqual(victim.read("runs"), "")
+
+    def check_runs(self, victim):
+        wait_for(lambda: sorted(victim.read("runs").split()) ==
+                 sorted(f"n{number}" for number in range(30)), "all have run, once", 40)
+        self.assertEqual(
+            [job["state"] for job in victim.json("job", "list", "-handler", "user:work")["jobs"]],
+            ["succeeded"] * 30)
+        self.assertNotIn("member-failed", victim.log())
+
+    def test_a_full_disk_postpones_and_loses_nothing(self):
+        folder = self.disk("3m")
+        alpha, victim = self.victim(folder)
+        with open(f"{folder}/filler", "wb", buffering=0) as filler:
             try:
                 while True:
                     filler.write(b"x" * 4096)
-                    filler.flush()
             except OSError:
                 pass
-        for number in range(30):
-            alpha.cli("event", "-coalesce=false", "work", f"n{number}")
-        wait_for(lambda: "no space is left" in small.log() or "No space" in small.log(),
-                 "it says why", 30)
-        self.assertIn("yes", alpha.cli("query", "-node", "small", "q").stdout)
-        self.assertTrue(alpha.sees(small="alive"))
+        self.check_waits(alpha, victim, "no space is left: free some")
         os.unlink(f"{folder}/filler")
-        wait_for(lambda: sorted(small.read("runs").split()) ==
-                 sorted(f"n{number}" for number in range(30)), "all have run, once", 40)
+        self.check_runs(victim)
+
+    def test_a_read_only_directory_postpones_and_loses_nothing(self):
+        folder = self.disk("30m")
+        alpha, victim = self.victim(folder)
+        # What is open stays so (nothing can be made read-only that is), but no job gets its file.
+        harness.run("mount", "--bind", folder, folder)
+        harness.run("mount", "-o", "remount,bind,ro", folder)
+        self.check_waits(alpha, victim, "Read-only file system")
+        victim.stop()
+        refused = subprocess.run(victim.command, env=victim.environment, cwd=victim.folder,
+                                 stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(folder, refused.stderr)
+        self.assertIn("ead-only", refused.stderr)
+        harness.run("umount", folder)
+        victim.start()
+        self.check_runs(victim)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,26 @@ class Namespaces(Case):
             wait_for(lambda agent=agent: agent.read("heard") == "around\n",
                      f"{agent.name} heard the event")
 
+    @takes(120)
+    def test_a_job_is_managed_around_a_cut_route(self):
+        hosts, agents = self.start_hosts(
+            3, "-event-handler", "user:work=echo on $SERF_SELF_NAME; [ -e go ] || exec sleep 1000")
+        for number in (0, 2):
+            write_file(agents[number].path("go"), "")
+        hosts.cut(0, 1)
+        self.assertFalse(hosts.reaches(0, 1) or hosts.reaches(1, 0))
+        agents[0].cli("event", "-coalesce=false", "work")
+
+        def states():
+            return [job["state"] for job in
+                    agents[0].json("job", "list", "-node", "host1")["jobs"]]
+        wait_for(lambda: states() == ["running"], "host1 runs the job")
+        wait_for(lambda: agents[0].cli("job", "logs", "-node", "host1", "1").stdout == "on host1\n",
+                 "its log is read")
+        agents[0].cli("job", "kill", "-node", "host1", "1")
+        wait_for(lambda: states() == ["killed"], "it is killed")
+        self.assertFalse(hosts.reaches(0, 1))
+
     @takes(240)
     def test_partition_heals_by_itself(self):
         quick = write_file(os.path.join(self.folder, "quick.yaml"), "reconnect_interval: 2s\n")
