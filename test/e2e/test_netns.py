@@ -181,8 +181,8 @@ class Namespaces(Case):
         self.wait_seen(agents[1:], 60, host0="failed", host1="alive", host2="alive")
 
     @takes(180)
-    def test_query_over_a_route_that_is_cut(self):
-        """Sites A, B and C, A and C cut all the time: A asks, and has C's 100 KiB in the end."""
+    def test_sites_with_a_route_cut_all_the_time(self):
+        """Sites A, B and C, A and C cut: events arrive, 100 KiB of answer come, the cut is named."""
         large = 100 << 10
         hosts = Hosts(self, 3)
         self.addCleanup(self._stop_all)
@@ -194,7 +194,9 @@ class Namespaces(Case):
             join = [f"{hosts.address(1)}:7946"] if number != 1 else []
             agents.append(self.agent(
                 site, "-encrypt", key, "-tag", f"zone={site}", "-event-handler",
-                f"query:dump=head -c {large} /dev/zero | tr '\\0' $SERF_SELF_NAME", join=join,
+                f"query:dump=head -c {large} /dev/zero | tr '\\0' $SERF_SELF_NAME",
+                "-event-handler",
+                "user=echo $SERF_USER_EVENT $(tr -d '\\n' | wc -c) >> events", join=join,
                 address=hosts.address(number), namespace=hosts.namespace(number)))
         for number in (1, 0, 2):
             agents[number].launch()
@@ -210,7 +212,22 @@ class Namespaces(Case):
             self.assertEqual(answers["Silent"], {})
             self.assertFalse(answers["TimedOut"])
             self.assertLess(time.monotonic() - started, 15 * harness.SCALE)
+        for sender, receiver, size in ((0, 2, 10), (2, 0, large)):
+            name = f"deploy{sender}"
+            sent = agents[sender].cli("event", "-confirm", "-timeout", "20s", "-format", "json", name,
+                                      "-", input="x" * size)
+            self.assertEqual(json.loads(sent.stdout)["missing"], [], sent.stdout)
+            wait_for(lambda: f"{name} {size}\n" in agents[receiver].read("events"),
+                     f"the handler of the other end has {size} bytes", 30)
+        self.check_named(agents)
         self.assertFalse(hosts.reaches(0, 2))
+
+    def check_named(self, agents):
+        def named():
+            text = agents[1].cli("reachability", check=False).stdout
+            assert "A <-> C" in text, text
+            return text
+        wait_for(named, "the middle names the cut", 60)
 
 
 if __name__ == "__main__":
