@@ -166,6 +166,22 @@ tl::unexpected<Error> no_words(const std::string& what) {
                   ": ask the agent over its unix socket, with -control PATH and without -rpc-addr");
 }
 
+/// Requests that only our own agents know.
+std::string what_it_is(const Request& request) {
+  switch (request.body_case()) {
+    case Request::kEvents:
+      return "the events that an agent holds";
+    case Request::kJob:
+      return "jobs";
+    case Request::kReachability:
+      return "who reaches whom";
+    case Request::kReload:
+      return "a reload";
+    default:
+      return "this command";
+  }
+}
+
 }  // namespace
 
 SerfWire::SerfWire(std::string token) : token_(std::move(token)), decoder_(kLimits) {}
@@ -186,8 +202,21 @@ std::string SerfWire::greeting() {
   return out.take();
 }
 
+Result<void> SerfWire::encode_event(Writer& out, const Request& request) {
+  const control::EventRequest& event = request.event();
+  if (event.confirm()) return no_words("the confirmation of an event (-confirm)");
+  command(out, "event", {.id = request.id()}).map(3).text("Name").text(event.name());
+  out.text("Payload").bytes(event.payload());
+  out.text("Coalesce").boolean(event.coalesce());
+  return {};
+}
+
 Result<void> SerfWire::encode_query(Writer& out, const Request& request) {
   const control::QueryRequest& query = request.query();
+  if (!query.status().empty() && query.status() != "alive") {
+    return no_words("asking members by their status (-status)");
+  }
+  if (query.limit() > 0) return no_words("a limit of responses (-limit)");
   const uint64_t timeout_ms = query.timeout_ms();
   command(out, "query",
           {.id = request.id(),
@@ -259,9 +288,7 @@ Result<std::string> SerfWire::encode(const Request& request) {
       write_pairs(out, request.members().tags());
       break;
     case Request::kEvent:
-      command(out, "event", {.id = id}).map(3).text("Name").text(request.event().name());
-      out.text("Payload").bytes(request.event().payload());
-      out.text("Coalesce").boolean(request.event().coalesce());
+      if (auto event = encode_event(out, request); !event) return tl::unexpected(event.error());
       break;
     case Request::kQuery:
       if (auto query = encode_query(out, request); !query) return tl::unexpected(query.error());
@@ -286,7 +313,7 @@ Result<std::string> SerfWire::encode(const Request& request) {
       out.text(request.coordinate().node());
       break;
     default:
-      return no_words("this command");
+      return no_words(what_it_is(request));
   }
   return out.take();
 }

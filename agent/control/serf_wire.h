@@ -46,6 +46,7 @@ class SerfWire final : public ClientWire {
   };
 
   msgpack::Writer& command(msgpack::Writer& out, std::string_view name, const Sent& sent);
+  Result<void> encode_event(msgpack::Writer& out, const control::Request& request);
   Result<void> encode_query(msgpack::Writer& out, const control::Request& request);
   void encode_keys(msgpack::Writer& out, const control::Request& request);
   void encode_monitor(msgpack::Writer& out, const control::Request& request);

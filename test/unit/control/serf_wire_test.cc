@@ -109,6 +109,36 @@ TEST_CASE("requests survive the way through Serf's protocol") {
   CHECK(f.wire.encode(request).error().message.find("-control") != std::string::npos);
 }
 
+TEST_CASE("what Serf's protocol cannot say is refused and never left out") {
+  Fixture f;
+  const auto refusal = [&](const Request& request) {
+    const auto bytes = f.wire.encode(request);
+    REQUIRE_FALSE(bytes);
+    CHECK(bytes.error().message.find("-control") != std::string::npos);
+    return bytes.error().message;
+  };
+  Request request;
+  request.mutable_event()->set_name("deploy");
+  request.mutable_event()->set_timeout_ms(1000);  // of a confirmation that is not asked for
+  CHECK(f.wire.encode(request));
+  request.mutable_event()->set_confirm(true);
+  CHECK(refusal(request).find("-confirm") != std::string::npos);
+  request.mutable_query()->set_name("load");
+  request.mutable_query()->set_status("alive");
+  CHECK(f.wire.encode(request));
+  request.mutable_query()->set_status("degraded");
+  CHECK(refusal(request).find("-status") != std::string::npos);
+  request.mutable_query()->clear_status();
+  request.mutable_query()->set_limit(1);
+  CHECK(refusal(request).find("-limit") != std::string::npos);
+  request.mutable_job()->set_action(control::JobRequest::LIST);
+  CHECK(refusal(request).find("jobs") != std::string::npos);
+  request.mutable_events();
+  CHECK(refusal(request).find("events") != std::string::npos);
+  request.mutable_reachability();
+  CHECK(refusal(request).find("reaches") != std::string::npos);
+}
+
 TEST_CASE("responses become replies") {
   Fixture f;
   Request request;
