@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kGoneToTry = 64;
 constexpr size_t kMaxLost = 16'384;
 constexpr size_t kDrainAtOnce = 512;
+constexpr auto kCoordinatesInterval = std::chrono::minutes(1);
 constexpr auto kClocksInterval = std::chrono::milliseconds(500);
 // A query is remembered for longer than it lasts: copies of it may be under way.
 constexpr int64_t kRememberQuery_s = 120;
@@ -76,7 +77,13 @@ struct Cluster::Batch {
 // --- building ----------------------------------------------------------------------------------
 
 Cluster::Cluster(asio::io_context& io, Log& log, Store& store)
-    : io_(io), log_(log), store_(store), resolver_(io), timer_(io), clocks_timer_(io) {}
+    : io_(io),
+      log_(log),
+      store_(store),
+      resolver_(io),
+      timer_(io),
+      clocks_timer_(io),
+      coordinates_timer_(io) {}
 
 Cluster::~Cluster() = default;
 
@@ -124,6 +131,10 @@ membership::Restored Cluster::restored(const StoredState& state) {
   restored.events = state.events;
   restored.progress = state.progress;
   restored.queries = state.queries;
+  restored.coordinates = state.coordinates;
+  for (membership::KnownCoordinate& each : restored.coordinates) {
+    if (each.id == membership::NodeId()) each.id = store_.key().id;
+  }
   restored.member_ltime = state.clocks.member;
   restored.event_ltime = state.clocks.event;
   restored.query_ltime = state.clocks.query;
@@ -168,6 +179,7 @@ void Cluster::start(ClusterHooks hooks) {
   hooks_ = std::move(hooks);
   started_ = true;
   pump();
+  save_coordinates_later();
 }
 
 // --- time --------------------------------------------------------------------------------------
@@ -351,6 +363,25 @@ void Cluster::save_clocks_soon() {
     saved_clocks_ = node_->clocks();
     store_.save({saved_clocks_});
   });
+}
+
+void Cluster::save_coordinates_later() {
+  coordinates_timer_.expires_after(kCoordinatesInterval);
+  coordinates_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    if (PutCoordinates changed = changed_coordinates(); !changed.coordinates.empty()) {
+      store_.save({std::move(changed)});
+    }
+    save_coordinates_later();
+  });
+}
+
+PutCoordinates Cluster::changed_coordinates() {
+  PutCoordinates changed{node_->take_coordinates()};
+  for (membership::KnownCoordinate& each : changed.coordinates) {
+    if (each.id == store_.key().id) each.id = membership::NodeId();
+  }
+  return changed;
 }
 
 void Cluster::trace(const membership::Trace& trace) {

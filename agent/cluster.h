@@ -133,6 +133,9 @@ class Cluster {
   /// See membership::Node::set_rates.
   void set_rates(const membership::Options& options);
 
+  /// Coordinates that the store does not have yet; to be saved when the agent stops.
+  [[nodiscard]] PutCoordinates changed_coordinates();
+
   // --- views ---
   [[nodiscard]] const membership::Node& node() const { return *node_; }
   [[nodiscard]] const Transport& transport() const { return *transport_; }
@@ -173,6 +176,7 @@ class Cluster {
   void timer_fired();
   void note_stall(membership::Duration late);
   void save_clocks_soon();
+  void save_coordinates_later();
 
   void carry_out(Batch& batch, membership::Action& action);
   void member_changed(Batch& batch, const membership::MemberEvent& event);
@@ -201,6 +205,7 @@ class Cluster {
   asio::steady_timer clocks_timer_;
   membership::Clocks saved_clocks_;
   bool clocks_waiting_ = false;
+  asio::steady_timer coordinates_timer_;
 
   uint64_t next_join_ = 1;
   std::map<uint64_t, Join> joins_;

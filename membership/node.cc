@@ -22,6 +22,7 @@ Node::Node(const Options& options, Identity identity, Random random, TimePoint n
   p.context.query_clock.witness(restored.query_ltime);
   p.events.restore(restored);
   p.queries.restore(restored.queries);
+  p.coordinates.restore(restored.coordinates);
   p.restored = !restored.progress.empty() || !restored.members.empty();
   p.to_rejoin = std::move(restored.members);
   if (!p.to_rejoin.empty()) p.rejoin_at = now;
@@ -281,6 +282,19 @@ std::optional<Duration> Node::round_trip(const NodeId& id) const {
   return entry->srtt();
 }
 
+std::optional<Coordinate> Node::coordinate(std::string_view name) const {
+  const Parts& p = *parts_;
+  if (p.context.options.disable_coordinates) return std::nullopt;
+  if (name == p.context.identity.name) return p.coordinates.own();
+  const auto found = member(name);
+  const Coordinate* coordinate = found ? p.coordinates.of(found->id) : nullptr;
+  return coordinate == nullptr ? std::nullopt : std::optional(*coordinate);
+}
+
+std::vector<KnownCoordinate> Node::take_coordinates() {
+  return parts_->coordinates.take_changed();
+}
+
 std::vector<Route> Node::routes() const {
   return parts_->routes.list();
 }
@@ -325,6 +339,7 @@ Sizes Node::sizes() const {
   sizes.event_bytes = p.events.held_bytes();
   sizes.beyond = p.events.waiting();
   sizes.beyond_bytes = p.events.waiting_bytes();
+  sizes.coordinates = p.coordinates.size();
   sizes.fetches = p.payloads.size();
   return sizes;
 }

@@ -25,6 +25,7 @@
 
 #include "membership/action.h"
 #include "membership/address.h"
+#include "membership/coordinate.h"
 #include "membership/ids.h"
 #include "membership/member.h"
 #include "membership/options.h"
@@ -62,6 +63,7 @@ struct Restored {
   std::vector<KeptEvent> events;
   std::vector<SaveProgress> progress;
   std::vector<MessageId> queries;  ///< heard lately: not to be answered again
+  std::vector<KnownCoordinate> coordinates;
   LamportTime member_ltime = 0;
   LamportTime event_ltime = 0;
   LamportTime query_ltime = 0;
@@ -118,6 +120,8 @@ struct Statistics {
   uint64_t dropped_routes = 0;        ///< over kMaxRoutes: not shown by `reachability`
   uint64_t dropped_relays = 0;        ///< indirect probes for others, over 1024 at once
   uint64_t dropped_ids = 0;           ///< announcements and pulls, over 8192: left to anti-entropy
+  uint64_t rejected_coordinates = 0;  ///< not believed, or over kMaxMembers
+  uint64_t coordinate_resets = 0;     ///< of our own, which had become impossible
   uint64_t abandoned_pulls = 0;       ///< announced, but no holder sent it: left to anti-entropy
   // Refused to users of this agent, who were told why.
   uint64_t refused_events_rate = 0;
@@ -209,6 +213,7 @@ struct Sizes {
   size_t event_bytes = 0;    ///< <= Options::event_retention_bytes, if there is more than one
   size_t beyond = 0;         ///< events that wait for those before them
   size_t beyond_bytes = 0;   ///< <= kMaxBeyondBytes
+  size_t coordinates = 0;    ///< of others; <= kMaxMembers
   size_t fetches = 0;        ///< payloads to be fetched; <= kMaxFetches
 };
 
@@ -294,6 +299,11 @@ class Node {
   [[nodiscard]] size_t up_count() const;
   /// Smoothed round trip to a member; none when never measured.
   [[nodiscard]] std::optional<Duration> round_trip(const NodeId& id) const;
+  /// Where a member is in the network, this one included; none for who has not told, and when there
+  /// are to be no coordinates.
+  [[nodiscard]] std::optional<Coordinate> coordinate(std::string_view name) const;
+  /// Coordinates that have changed since the last call, to be kept for the next process.
+  [[nodiscard]] std::vector<KnownCoordinate> take_coordinates();
   /// Ways on which something went wrong lately, in no particular order; at most kMaxRoutes. A
   /// member that is not among them was reached directly if probed() says that it was probed.
   [[nodiscard]] std::vector<Route> routes() const;

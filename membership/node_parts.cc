@@ -71,6 +71,7 @@ void Node::Parts::look_through_actions() {
       if (event->change == MemberChange::kJoin && id != context.identity.id) {
         events.joined(restored);
       }
+      if (event->change == MemberChange::kReap) coordinates.forget(id);
       if (gone)
         queries.member_gone(id, event->change == MemberChange::kLeave);  // they stop waiting
     }

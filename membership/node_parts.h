@@ -23,6 +23,7 @@
 #include "membership/node.h"
 #include "membership/rate_limit.h"
 #include "membership/streams.h"
+#include "membership/swim/coordinates.h"
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
@@ -45,7 +46,8 @@ struct Node::Parts {
         members(context, table, tree, piggyback, health),
         streams(context),
         routes(context, table),
-        prober(context, table, members, outbox, streams, health, routes),
+        coordinates(context),
+        prober(context, table, members, outbox, streams, health, routes, coordinates),
         payloads(context, table, events, streams),
         messenger(context, table, outbox, streams),
         rates(context.options, now),
@@ -76,6 +78,7 @@ struct Node::Parts {
   Members members;
   Streams streams;
   Routes routes;
+  Coordinates coordinates;
   Prober prober;
   Payloads payloads;
   Messenger messenger;

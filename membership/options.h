@@ -51,6 +51,9 @@ struct Options {
   /// Largest factor by which local health stretches the round-trip bound. >= 1.
   unsigned local_health_round_trip_max = 4;
 
+  /// Neither keep nor tell where members are in the network (swim/coordinates.h).
+  bool disable_coordinates = false;
+
   // --- suspicion ---
   /// A suspect that enough others confirm fails after `min`, an unconfirmed one not before `max`
   /// and only when nobody is left to ask. 0 < min <= max. Independent of the cluster's size; it is

@@ -139,7 +139,7 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
     case control::Request::kKeys:
       return keys(client);
     case control::Request::kCoordinate:
-      return coordinate(client);
+      return coordinate(client, request.coordinate());
     case control::Request::BODY_NOT_SET:
       break;
   }
@@ -232,10 +232,16 @@ void Service::keys(const Client& client) {
               "member, and restart it");
 }
 
-/// This agent keeps none: every member is unknown.
-void Service::coordinate(const Client& client) {
+void Service::coordinate(const Client& client, const control::CoordinateRequest& request) {
   Reply answer;
-  answer.mutable_coordinate();
+  control::CoordinateReply& body = *answer.mutable_coordinate();
+  if (const auto coordinate = parts_.cluster.node().coordinate(request.node())) {
+    body.set_known(true);
+    body.set_error(coordinate->error);
+    body.set_adjustment(coordinate->adjustment);
+    body.set_height(coordinate->height);
+    for (const float part : coordinate->vector) body.add_vector(part);
+  }
   reply(client, std::move(answer));
 }
 

@@ -121,7 +121,7 @@ class Service : public RequestHandler {
   void monitor(const Client& client, const control::MonitorRequest& request);
   void stop_monitor(const Client& client, const control::StopRequest& request);
   void keys(const Client& client);
-  void coordinate(const Client& client);
+  void coordinate(const Client& client, const control::CoordinateRequest& request);
   void respond(const Client& client, const control::RespondRequest& request);
   void reachability(const Client& client);
 

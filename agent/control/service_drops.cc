@@ -27,6 +27,7 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.answers_size", counts.refused_answers_size);
   drops.add("core.announcements_full", counts.dropped_ids);
   drops.add("core.batches_full", counts.dropped_batched);
+  drops.add("core.coordinates_rejected", counts.rejected_coordinates);
   drops.add("core.events_missed", counts.events_missed);
   drops.add("core.events_rate", counts.refused_events_rate);
   drops.add("core.events_size", counts.refused_events_size);

@@ -60,6 +60,7 @@ void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
   serf.add("event_time", clocks.event);
   serf.add("query_time", clocks.query);
   serf.add("events_held", node.events_held());
+  serf.add("coordinate_resets", node.statistics().coordinate_resets);
   serf.add("encrypted", parts.config.keys.empty() ? "false" : "true");
 }
 

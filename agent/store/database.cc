@@ -25,7 +25,7 @@ using membership::NodeId;
 using membership::SaveProgress;
 using sqlite::Statement;
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 4;
 constexpr int kBusyTimeoutMs = 2000;
 // Rows that have outlived their use are swept after so many changes, and at start.
 constexpr unsigned kSweepAfter = 4096;
@@ -47,6 +47,7 @@ constexpr const char* kSchema = R"sql(
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, ltime INTEGER NOT NULL, name BLOB NOT NULL,
     payload BLOB NOT NULL, coalesce INTEGER NOT NULL, timing INTEGER NOT NULL DEFAULT 0,
     UNIQUE (origin, epoch, sequence));
+  CREATE TABLE coordinates (id BLOB PRIMARY KEY, coordinate BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE tags (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID;
   CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 )sql";
@@ -67,6 +68,11 @@ constexpr const char* kFromVersion2 = R"sql(
   UPDATE events SET sent = unixepoch();
 )sql";
 
+// Version 3 kept no coordinates.
+constexpr const char* kFromVersion3 = R"sql(
+  CREATE TABLE coordinates (id BLOB PRIMARY KEY, coordinate BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
 enum Query : size_t {
   kPutMember,
   kDropMember,
@@ -77,12 +83,14 @@ enum Query : size_t {
   kPutPending,
   kDropPending,
   kPutQuery,
+  kPutCoordinate,
   kDropTags,
   kPutTag,
   kPutNumber,
   kSweepQueries,
   kSweepMembers,
   kSweepGone,
+  kSweepCoordinates,
   kQueries,
 };
 
@@ -97,6 +105,7 @@ constexpr std::array<const char*, kQueries> kSql = {
     "timing) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "DELETE FROM pending WHERE origin = ? AND epoch = ? AND sequence = ?",
     "INSERT OR REPLACE INTO queries (origin, epoch, sequence, expires) VALUES (?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO coordinates VALUES (?, ?)",
     "DELETE FROM tags",
     "INSERT INTO tags VALUES (?, ?)",
     "INSERT OR REPLACE INTO numbers VALUES (?, ?)",
@@ -104,6 +113,7 @@ constexpr std::array<const char*, kQueries> kSql = {
     "DELETE FROM members WHERE (gone OR departed) AND seen < ?",
     "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE gone OR departed "
     "ORDER BY seen DESC LIMIT -1 OFFSET ?)",
+    "DELETE FROM coordinates WHERE id <> ? AND id NOT IN (SELECT id FROM members)",
 };
 
 std::string pack_sequences(const std::vector<uint64_t>& sequences) {
@@ -193,6 +203,7 @@ class Database::Impl {
   int wait_for_disk(bool wait);
   int put(const PutQuery& change);
   int put(const Clocks& change);
+  int put(const PutCoordinates& change);
   int put(const PutLiveTags& change);
   int put(const PutLeft& change);
   int put_number(std::string_view name, uint64_t value);
@@ -269,10 +280,13 @@ int Database::Impl::migrate() {
   if (code == SQLITE_OK && version_ < 2) {
     code = sqlite::execute(connection_.get(), JobTable::kSchema);
   }
-  if (code == SQLITE_OK && version_ != 0) {
+  if (code == SQLITE_OK && (version_ == 1 || version_ == 2)) {
     code = sqlite::execute(connection_.get(), kFromVersion2);
   }
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 3");
+  if (code == SQLITE_OK && version_ != 0) {
+    code = sqlite::execute(connection_.get(), kFromVersion3);
+  }
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 4");
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
   return code;
 }
@@ -359,6 +373,15 @@ int Database::Impl::load_small(StoredState& state, int64_t unix_now) {
     std::optional<std::string> value;
     if (!row.is_null()) value = row.bytes();
     state.live_tags.emplace(std::move(key), std::move(value));
+  });
+  if (code != SQLITE_OK) return code;
+  code = each("SELECT id, coordinate FROM coordinates", [&](Statement& row) {
+    const auto id = NodeId::from_wire(row.bytes());
+    proto::Coordinate wire;
+    if (!id || !wire.ParseFromString(row.bytes())) return;
+    if (const auto coordinate = membership::from_wire(wire)) {
+      state.coordinates.push_back({*id, *coordinate});
+    }
   });
   if (code != SQLITE_OK) return code;
   return each("SELECT name, value FROM numbers", [&](Statement& row) {
@@ -458,6 +481,15 @@ int Database::Impl::put(const Clocks& change) {
   return code;
 }
 
+int Database::Impl::put(const PutCoordinates& change) {
+  for (const membership::KnownCoordinate& each : change.coordinates) {
+    const std::string coordinate = membership::to_wire(each.coordinate).SerializeAsString();
+    const int code = statement(kPutCoordinate).blob(each.id.wire()).blob(coordinate).run();
+    if (code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
 int Database::Impl::put(const PutLiveTags& change) {
   int code = statement(kDropTags).run();
   for (const auto& [key, value] : change.tags) {
@@ -482,6 +514,7 @@ int Database::Impl::sweep(int64_t unix_now) {
   if (code == SQLITE_OK) {
     code = statement(kSweepGone).bind(static_cast<int64_t>(limits_.gone_members)).run();
   }
+  if (code == SQLITE_OK) code = statement(kSweepCoordinates).blob(NodeId().wire()).run();
   return code;
 }
 

@@ -48,9 +48,10 @@ struct StoredState {
   std::vector<membership::Restored::KeptEvent> events;  ///< in order of arrival
   std::vector<membership::SaveProgress> progress;
   std::vector<membership::MessageId> queries;
-  std::vector<PendingEvent> pending;  ///< in order of arrival
-  std::vector<JobRow> jobs;           ///< those that have not ended, the oldest first
-  uint64_t last_job = 0;              ///< the highest number that a job has had
+  std::vector<PendingEvent> pending;                     ///< in order of arrival
+  std::vector<membership::KnownCoordinate> coordinates;  ///< this node's has the id NodeId()
+  std::vector<JobRow> jobs;  ///< those that have not ended, the oldest first
+  uint64_t last_job = 0;     ///< the highest number that a job has had
   membership::Clocks clocks;
   LiveTags live_tags;
   bool left = false;  ///< the last process ended by leaving the cluster
@@ -82,6 +83,10 @@ struct PutQuery {
   membership::MessageId id;
   int64_t expires = 0;  ///< unix seconds; kept until then
 };
+/// Where members are in the network. This node's own: under NodeId().
+struct PutCoordinates {
+  std::vector<membership::KnownCoordinate> coordinates;
+};
 struct PutLiveTags {
   LiveTags tags;
 };
@@ -92,7 +97,7 @@ struct PutLeft {
 using Change =
     std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress, membership::ForgetEvent,
                  membership::ForgetProgress, PutPending, SettleEvent, PutJob, StartJob, EndJob,
-                 PutQuery, membership::Clocks, PutLiveTags, PutLeft>;
+                 PutQuery, membership::Clocks, PutCoordinates, PutLiveTags, PutLeft>;
 /// Carried out together or not at all.
 using Changes = std::vector<Change>;
 

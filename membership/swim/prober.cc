@@ -32,14 +32,15 @@ uint32_t milliseconds(Duration duration) {
 }  // namespace
 
 Prober::Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox,
-               Streams& streams, LocalHealth& health, Routes& routes)
+               Streams& streams, LocalHealth& health, Routes& routes, Coordinates& coordinates)
     : context_(context),
       table_(table),
       members_(members),
       outbox_(outbox),
       streams_(streams),
       health_(health),
-      routes_(routes) {
+      routes_(routes),
+      coordinates_(coordinates) {
   // A random phase, so that a fleet started together does not probe in step.
   next_probe_ = context.now + part(context.options.probe_interval, context.random.unit());
 }
@@ -265,6 +266,7 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
   Entry* entry = table_.find(found->second.target);
   if (entry != nullptr && sender == entry->id() && !found->second.escalated) {
     measure(*entry, context_.now - found->second.sent);
+    coordinates_.measured(sender, ack, context_.now - found->second.sent);
   }
   if (planted(PlantedBug::kPingOnAck)) probe_soon(sender);
   succeed(ack.sequence());
@@ -367,6 +369,7 @@ void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
   ack.set_sequence(ping.sequence());
   ack.set_target(ping.target());
   ack.set_left(members_.leaving());
+  coordinates_.write(ack);
   outbox_.ack(from, ack);
 }
 

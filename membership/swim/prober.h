@@ -20,6 +20,7 @@
 #include "membership/deadlines.h"
 #include "membership/gossip/outbox.h"
 #include "membership/streams.h"
+#include "membership/swim/coordinates.h"
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/members.h"
@@ -31,7 +32,7 @@ namespace starling::membership {
 class Prober {
  public:
   Prober(Context& context, MemberTable& table, Members& members, Outbox& outbox, Streams& streams,
-         LocalHealth& health, Routes& routes);
+         LocalHealth& health, Routes& routes, Coordinates& coordinates);
 
   void receive_ping(const Address& from, const proto::Ping& ping);
   void receive_ping_request(const Address& from, const proto::PingRequest& request);
@@ -120,6 +121,7 @@ class Prober {
   Streams& streams_;
   LocalHealth& health_;
   Routes& routes_;
+  Coordinates& coordinates_;
 
   bool stopped_ = false;
   uint32_t next_sequence_ = 1;

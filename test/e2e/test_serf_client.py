@@ -3,10 +3,13 @@
 
 import json
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import unittest
+from contextlib import closing
 
 import harness
 from harness import Case, run, wait_for
@@ -80,6 +83,35 @@ class SerfClient(Case):
         self.serf(alpha, "force-leave", "-prune", "beta")
         wait_for(lambda: list(alpha.members()) == ["alpha"], "beta is gone")
 
+    def test_rtt(self):
+        alpha, beta = self.rpc_cluster("alpha", "beta")
+        line = re.compile(r"Estimated (.*) rtt: [0-9]+\.[0-9]{3} ms\n")
+
+        def known(agent, *nodes):
+            return self.serf(agent, "rtt", *nodes, check=False).returncode == 0
+
+        wait_for(lambda: known(alpha, "beta"), "alpha knows where beta is")
+        for nodes, names in ((("beta",), "beta <-> alpha"), (("alpha", "beta"), "alpha <-> beta")):
+            for said in (self.serf(alpha, "rtt", *nodes).stdout, alpha.cli("rtt", *nodes).stdout):
+                self.assertEqual(line.fullmatch(said).group(1), names)
+        unknown = self.serf(alpha, "rtt", "nobody", check=False)
+        self.assertEqual(unknown.returncode, 1)
+        self.assertIn('Could not find a coordinate for node "nobody"', unknown.stdout + unknown.stderr)
+        # What was known outlives the process.
+        alpha.stop()
+        with closing(sqlite3.connect(os.path.join(alpha.folder, "data", "state.db"))) as state:
+            self.assertEqual(state.execute("SELECT count(*) FROM coordinates").fetchone()[0], 2)
+        alpha.start()
+        self.assertEqual(self.serf(alpha, "rtt", "alpha").returncode, 0)
+
+    def test_no_coordinates(self):
+        alpha, beta = self.rpc_cluster("alpha", "beta", arguments=["-config-file", harness.write_file(
+            os.path.join(self.folder, "none.json"), '{"disable_coordinates": true}')])
+        wait_for(lambda: int(beta.info()["protocol"]["probes"]) > 2, "beta has probed")
+        refused = self.serf(alpha, "rtt", "beta", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn('Could not find a coordinate for node "beta"', refused.stdout + refused.stderr)
+
     def test_join_and_leave(self):
         alpha, = self.rpc_cluster("alpha")
         beta, = self.rpc_cluster("beta")
@@ -102,13 +134,12 @@ class SerfClient(Case):
                 if "member-join: alpha" in line:
                     break
             self.serf(alpha, "event", "deploy", "v1")
-            seen = []
-            for line in monitor.stdout:
-                seen.append(line.strip())
-                if "Payload: []byte{0x76, 0x31}" in line:
+            awaited = {"Event Info:", 'Name: "deploy"', "Payload: []byte{0x76, 0x31}"}
+            for line in monitor.stdout:  # Serf prints the fields in any order
+                awaited.discard(line.strip())
+                if not awaited:
                     break
-            self.assertIn("Event Info:", seen)
-            self.assertIn('Name: "deploy"', seen)
+            self.assertEqual(awaited, set())
         finally:
             monitor.kill()
             monitor.wait()

@@ -274,6 +274,7 @@ void Checker::check_bounds(NodeIndex node) {
   bound("updates to piggyback", sizes.piggybacked, sizes.members);
   bound("unacknowledged hops", sizes.hops, membership::kMaxPendingHops);
   bound("gathered updates", sizes.gathered, membership::kMaxBatched);
+  bound("coordinates", sizes.coordinates, owners_.size());
   bound("streams", sizes.streams, membership::kMaxStreams);
   bound("events", sizes.events, world_.host(node).options.event_retention_count);
 }

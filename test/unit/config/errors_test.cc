@@ -192,8 +192,7 @@ TEST_CASE("keys of Serf without effect are accepted with a warning") {
     CHECK(warnings.find("not supported yet, ignored\n") != std::string::npos);
     CHECK(warnings.starts_with("agent.yaml:1:"));
   }
-  for (const char* line :
-       {"enable_compression: true", "disable_coordinates: true", "disable_name_resolution: true"}) {
+  for (const char* line : {"enable_compression: true", "disable_name_resolution: true"}) {
     CHECK(OneFile(std::string(line) + "\n").warnings().find(": ignored: ") != std::string::npos);
   }
   CHECK(OneFile("protocol: 5\n").warnings().find("Starling speaks its own protocol") !=

@@ -68,7 +68,8 @@ struct Bench : test::Parts {
 
   Streams streams{context};
   Routes routes{context, table};
-  Prober prober{context, table, members, outbox, streams, health, routes};
+  Coordinates coordinates{context};
+  Prober prober{context, table, members, outbox, streams, health, routes, coordinates};
 };
 
 /// The last accusation of `about` among these packets; none when there is none.

@@ -321,6 +321,49 @@ TEST_CASE("damage inside a database is found at start") {
   CHECK((*store)->take_state().events.empty());
 }
 
+TEST_CASE("coordinates are kept while their members are") {
+  const Scratch scratch;
+  membership::Coordinate place;
+  place.vector[3] = 0.05F;
+  place.height = 0.002F;
+  place.error = 0.25F;
+  const auto stored = [&](const StoredState& state, uint8_t n) {
+    return std::ranges::any_of(state.coordinates, [&](const auto& each) {
+      return each.id == node_id(n) && each.coordinate.height == Approx(0.002) &&
+             each.coordinate.vector[3] == Approx(0.05) && each.coordinate.error == Approx(0.25);
+    });
+  };
+  StoredState state = reopened(
+      scratch.path(),
+      {{PutMember{known(1, kNow)}, PutMember{known(2, kNow)},
+        PutCoordinates{{{membership::NodeId(), place}, {node_id(1), {}}, {node_id(2), place}}}},
+       {PutCoordinates{{{node_id(1), place}}}, DropMember{node_id(2)}}});
+  REQUIRE(state.coordinates.size() == 2);
+  CHECK(stored(state, 1));
+  CHECK_FALSE(stored(state, 2));
+  // Nor is what cannot be a coordinate taken back.
+  sqlite3* raw = nullptr;
+  REQUIRE(sqlite3_open((scratch / "state.db").c_str(), &raw) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw, "UPDATE coordinates SET coordinate = x'ff'", nullptr, nullptr,
+                       nullptr) == SQLITE_OK);
+  sqlite3_close(raw);
+  CHECK(reopened(scratch.path(), {}).coordinates.empty());
+}
+
+TEST_CASE("a database of version 3 gets a place for coordinates") {
+  const Scratch scratch;
+  CHECK(reopened(scratch.path(), {{PutMember{known(1, kNow)}}}).coordinates.empty());
+  sqlite3* raw = nullptr;
+  REQUIRE(sqlite3_open((scratch / "state.db").c_str(), &raw) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw, "DROP TABLE coordinates; PRAGMA user_version = 3", nullptr, nullptr,
+                       nullptr) == SQLITE_OK);
+  sqlite3_close(raw);
+  const StoredState state =
+      reopened(scratch.path(), {{PutCoordinates{{{membership::NodeId(), {}}}}}});
+  CHECK(state.members.size() == 1);
+  CHECK(state.coordinates.size() == 1);
+}
+
 TEST_CASE("a database of a newer version is left alone") {
   const Scratch scratch;
   CHECK(reopened(scratch.path(), {}).events.empty());
