@@ -110,6 +110,8 @@ class Missed(Case):
         alpha.cli("event", "-coalesce=false", "count", "live")
         self.wait_read(beta, heard="live", all="live", latest="live", none="live")
         beta.kill()
+        # What is still on its way to a member that is back soon is no missed event.
+        wait_for(lambda: alpha.sees(beta="failed"), "alpha has noticed")
         for word in ("one", "two", "three"):
             alpha.cli("event", "-coalesce=false", "count", word)
         beta.start()
