@@ -163,6 +163,12 @@ Result<void> Agent::open_cluster() {
   auto cluster = Cluster::open(io_, *log_, *store_, *keyring, std::move(options), state_);
   if (!cluster) return tl::unexpected(cluster.error());
   cluster_ = std::move(*cluster);
+  keys_ = std::make_unique<KeyKeeper>(
+      *store_, config_.keys, config_.keyring_file,
+      [this](const Keyring& ring, const std::vector<std::string>& keys) {
+        cluster_->set_keyring(ring);
+        config_.keys = keys;
+      });
   tags_->set_publish([this](const TagKeeper::Map& tags) { return cluster_->set_tags(tags); });
   return {};
 }

@@ -22,6 +22,19 @@ handlers::Duration to_steady(membership::Duration duration) {
   return std::chrono::duration_cast<handlers::Duration>(duration);
 }
 
+std::string key_operation_name(control::KeysRequest::Operation operation) {
+  switch (operation) {
+    case control::KeysRequest::INSTALL:
+      return "install";
+    case control::KeysRequest::USE:
+      return "use";
+    case control::KeysRequest::REMOVE:
+      return "remove";
+    default:
+      return "list";
+  }
+}
+
 }  // namespace
 
 Result<void> Agent::open_dispatcher() {
@@ -77,6 +90,7 @@ ClusterHooks Agent::cluster_hooks() {
   };
   hooks.query = [this](const membership::QueryArrived& query) {
     if (query.name == kReachabilityQuery) return report_ways(query.id);
+    if (query.name == kKeysQuery) return answer_about_keys(query);
     if (query.name == kJobQuery) return answer_about_jobs(query);
     service_->saw(query);
     dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
@@ -127,6 +141,27 @@ void Agent::report_ways(const membership::MessageId& query) {
   membership::Answer answer;
   answer.payload = report.SerializeAsString();
   cluster_->answer_query(query, std::move(answer));
+}
+
+/// A member, this one included, asks all to change their keys, or to tell them.
+void Agent::answer_about_keys(const membership::QueryArrived& query) {
+  control::KeysRequest request;
+  const bool read = request.ParseFromString(query.payload);
+  const auto answer = [this, id = query.id, asker = query.source,
+                       operation = read ? request.operation() : control::KeysRequest::LIST](
+                          Result<control::KeysReply> reply) {
+    const bool list = operation == control::KeysRequest::LIST;
+    const std::string what = "to " + key_operation_name(operation) + " a cluster key";
+    if (reply) {
+      if (!list) log_->info("keys", asker + " has asked " + what + ": done");
+      return cluster_->answer_query(
+          id, {membership::ReplyKind::kResponse, reply->SerializeAsString(), {}});
+    }
+    if (!list) log_->warn("keys", asker + " has asked " + what + ": " + reply.error().message);
+    cluster_->answer_query(id, {membership::ReplyKind::kFailed, {}, reply.error().message});
+  };
+  if (!read) return answer(fail(ErrorKind::kInvalid, "the request cannot be read"));
+  keys_->ask(request, answer);
 }
 
 /// Another member's user asks about a job of this host.

@@ -21,6 +21,7 @@
 #include "agent/job_desk.h"
 #include "agent/job_ledger.h"
 #include "agent/joiner.h"
+#include "agent/key_keeper.h"
 #include "agent/log.h"
 #include "agent/missed_events.h"
 #include "agent/notify.h"
@@ -58,6 +59,7 @@ class Agent {
   /// What the handlers of the configuration want of events that were missed.
   void set_missed_policy();
   void report_ways(const membership::MessageId& query);
+  void answer_about_keys(const membership::QueryArrived& query);
   void answer_about_jobs(const membership::QueryArrived& query);
   void job_refused(const handlers::JobName& job, handlers::DropReason reason);
   void job_finished(const handlers::JobReport& report);
@@ -88,6 +90,7 @@ class Agent {
   std::unique_ptr<handlers::Dispatcher> dispatcher_;
   std::unique_ptr<MissedEvents> missed_;  // before it in the way of an event
   std::unique_ptr<JobDesk> desk_;
+  std::unique_ptr<KeyKeeper> keys_;
   std::unique_ptr<Joiner> joiner_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;

@@ -130,6 +130,8 @@ class Cluster {
   void answer_query(const membership::MessageId& query, membership::Answer answer);
 
   Result<void> set_tags(std::map<std::string, std::string> tags);
+  /// See Transport::set_keyring.
+  void set_keyring(const Keyring& keyring) { transport_->set_keyring(keyring); }
   /// See membership::Node::set_rates.
   void set_rates(const membership::Options& options);
 

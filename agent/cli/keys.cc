@@ -53,7 +53,7 @@ const Words* operation_of(const Invocation& invocation) {
   return found;
 }
 
-void print_messages(std::ostream& out, const control::KeysReply& keys) {
+void print_messages(std::ostream& out, const std::string& what, const control::KeysReply& keys) {
   std::size_t width = 0;
   for (const control::KeyValue& said : keys.messages()) {
     width = std::max(width, one_line(said.key()).size());
@@ -61,7 +61,7 @@ void print_messages(std::ostream& out, const control::KeysReply& keys) {
   for (const control::KeyValue& said : keys.messages()) {
     std::string name = one_line(said.key());
     name.resize(width, ' ');
-    out << "failed:  " << name << "  " << one_line(said.value()) << "\n";
+    out << what << name << "  " << one_line(said.value()) << "\n";
   }
 }
 
@@ -98,12 +98,13 @@ int run(const Invocation& invocation, Context& context) {
   const std::string& error = reply->error();
   if (*format == Format::kJson) context.out << keys_json(reply->keys(), error) << "\n";
   if (!error.empty()) {
-    if (*format == Format::kText) print_messages(context.err, reply->keys());
+    if (*format == Format::kText) print_messages(context.err, "failed:  ", reply->keys());
     context.err << "\n" << words->failed << ": " << error << "\n";
     return 1;
   }
   if (*format == Format::kJson) return 0;
   context.out << "==> " << words->done << "\n";
+  print_messages(context.err, "note:    ", reply->keys());
   if (words->operation == KeysRequest::LIST) print_keys(context.out, reply->keys());
   return 0;
 }

@@ -137,7 +137,7 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
     case control::Request::kRespond:
       return respond(client, request.respond());
     case control::Request::kKeys:
-      return keys(client);
+      return keys(client, request.keys());
     case control::Request::kCoordinate:
       return coordinate(client, request.coordinate());
     case control::Request::BODY_NOT_SET:
@@ -224,12 +224,6 @@ void Service::tags(const Client& client, const control::TagsRequest& request) {
   const std::vector<std::string> remove(request.remove().begin(), request.remove().end());
   parts_.tags.change(remove, set,
                      [client](const Result<void>& done) { reply_result(client, done); });
-}
-
-void Service::keys(const Client& client) {
-  reply_error(client,
-              "keys cannot be changed while agents run: change keyring_file or encrypt_key of each "
-              "member, and restart it");
 }
 
 void Service::coordinate(const Client& client, const control::CoordinateRequest& request) {

@@ -120,7 +120,7 @@ class Service : public RequestHandler {
   void info(const Client& client);
   void monitor(const Client& client, const control::MonitorRequest& request);
   void stop_monitor(const Client& client, const control::StopRequest& request);
-  void keys(const Client& client);
+  void keys(const Client& client, const control::KeysRequest& request);
   void coordinate(const Client& client, const control::CoordinateRequest& request);
   void respond(const Client& client, const control::RespondRequest& request);
   void reachability(const Client& client);

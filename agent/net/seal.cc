@@ -154,14 +154,19 @@ tl::expected<void, OpenFailure> ReplayWindows::accept(uint64_t sender, uint32_t 
 PacketSealer::PacketSealer(const Keyring& keyring, const membership::NodeId& sender, uint32_t epoch,
                            size_t max_senders)
     : own_hash_(sender.hash()), windows_(max_senders) {
-  for (size_t i = 0; i < keyring.size(); ++i) {
-    keys_.push_back({keyring.id(i)[0], keyring.derive(i, {kKeyLabel})});
-  }
+  set_keyring(keyring);
   // The counter starts again with each process. Id, epoch and salt together keep nonces apart even
   // if an epoch should be used twice.
   put(nonce_prefix_.data(), own_hash_);
   put(nonce_prefix_.data() + 8, epoch);
   put(nonce_prefix_.data() + 12, randombytes_random());
+}
+
+void PacketSealer::set_keyring(const Keyring& keyring) {
+  keys_.clear();
+  for (size_t i = 0; i < keyring.size(); ++i) {
+    keys_.push_back({keyring.id(i)[0], keyring.derive(i, {kKeyLabel})});
+  }
 }
 
 void PacketSealer::seal(std::string_view plain, std::string& sealed) {

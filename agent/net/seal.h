@@ -97,6 +97,10 @@ class PacketSealer {
   PacketSealer(const Keyring& keyring, const membership::NodeId& sender, uint32_t epoch,
                size_t max_senders = kMaxSenders);
 
+  /// Seals with the new ring's primary key from now on, and opens what any of its keys sealed. The
+  /// counter and the replay windows go on: they belong to the process, not to a key.
+  void set_keyring(const Keyring& keyring);
+
   /// Seals `plain` into `sealed`, whose memory is reused. Any size; the caller keeps to kMaxPacket.
   void seal(std::string_view plain, std::string& sealed);
   [[nodiscard]] std::string seal(std::string_view plain);

@@ -47,14 +47,15 @@ struct Stream::Io {
   Clock::time_point deadline;
 };
 
-Stream::Stream(asio::io_context& io, StreamOwner& owner, const Keyring& keyring,
+Stream::Stream(asio::io_context& io, StreamOwner& owner, std::shared_ptr<const Keyring> keyring,
                const TransportLimits& limits, StreamId id, const Address& peer)
     : owner_(&owner),
       limits_(limits),
       id_(id),
       peer_(peer),
-      codec_(keyring, id >= membership::kFirstAcceptedStream ? StreamCodec::Role::kAccepter
-                                                             : StreamCodec::Role::kOpener),
+      keyring_(std::move(keyring)),
+      codec_(*keyring_, id >= membership::kFirstAcceptedStream ? StreamCodec::Role::kAccepter
+                                                               : StreamCodec::Role::kOpener),
       io_(std::make_unique<Io>(io)) {}
 
 Stream::~Stream() {

@@ -47,8 +47,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
     std::string why;
   };
 
-  /// `owner`, `keyring` and `limits` must live until the stream is over or abandoned.
-  Stream(asio::io_context& io, StreamOwner& owner, const Keyring& keyring,
+  /// `owner` and `limits` must live until the stream is over or abandoned.
+  Stream(asio::io_context& io, StreamOwner& owner, std::shared_ptr<const Keyring> keyring,
          const TransportLimits& limits, StreamId id, const Address& peer);
   ~Stream();
   Stream(const Stream&) = delete;
@@ -58,6 +58,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void connect(const Address& bound, membership::Duration timeout);
   void accept(FileDescriptor socket);
   void refuse(StreamEnd end, std::string_view why);
+
+  /// The agent's keys have changed. A stream that is open keeps its own.
+  void set_keyring(const std::shared_ptr<const Keyring>& keyring) {
+    if (!codec_.established() && codec_.set_keyring(*keyring)) keyring_ = keyring;
+  }
 
   void send(std::string_view message);
   /// What was sent goes out, then the socket closes; nothing more is delivered or reported.
@@ -103,6 +108,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   StreamId id_;
   Address peer_;
   State state_ = State::kNew;
+  std::shared_ptr<const Keyring> keyring_;  // codec_ refers to it
   StreamCodec codec_;
   FileDescriptor socket_;
   std::unique_ptr<Io> io_;

@@ -56,16 +56,22 @@ std::string_view stream_failure_text(StreamFailure failure) {
   return "unknown";
 }
 
-StreamCodec::StreamCodec(const Keyring& keyring, Role role) : keyring_(keyring), role_(role) {
+StreamCodec::StreamCodec(const Keyring& keyring, Role role)
+    : keyring_(&keyring), own_key_(keyring.id(0)), role_(role) {
   hello_.reserve(kStreamHelloSize);
   hello_ += kMagic;
   hello_ += static_cast<char>(kStreamVersion);
-  const Keyring::Id& id = keyring.id(0);
-  hello_.append(reinterpret_cast<const char*>(id.data()), id.size());
+  hello_.append(reinterpret_cast<const char*>(own_key_.data()), own_key_.size());
   std::array<char, kStreamNonceSize> nonce{};
   randombytes_buf(nonce.data(), nonce.size());
   hello_.append(nonce.data(), nonce.size());
   handshake_out_ = hello_;
+}
+
+bool StreamCodec::set_keyring(const Keyring& keyring) {
+  if (!keyring.find(own_key_)) return false;
+  keyring_ = &keyring;
+  return true;
 }
 
 void StreamCodec::take_handshake(std::string& out) {
@@ -111,7 +117,7 @@ StreamCodec::Event StreamCodec::read_hello() {
   if (in_.compare(0, kStreamHelloSize, hello_) == 0) return fail_with(StreamFailure::kSelf);
   Keyring::Id id{};
   std::copy_n(raw(in_) + kKeyIdAt, id.size(), id.begin());
-  const auto key = keyring_.find(id);
+  const auto key = keyring_->find(id);
   if (!key) return fail_with(StreamFailure::kUnknownKey);
   peer_hello_ = in_.substr(0, kStreamHelloSize);
   consumed_ = kStreamHelloSize;
@@ -119,17 +125,17 @@ StreamCodec::Event StreamCodec::read_hello() {
   return Event::kNone;
 }
 
-// Each side seals with its own primary key. Both hellos go into both keys, so that neither a
-// captured stream nor its first bytes are worth anything in another one.
+// Each side seals with what was its primary key when it said hello. Both hellos go into both keys,
+// so that neither a captured stream nor its first bytes are worth anything in another one.
 void StreamCodec::agree_on_keys(size_t peer_key) {
   const bool opener = role_ == Role::kOpener;
   const std::string_view opener_hello = opener ? hello_ : peer_hello_;
   const std::string_view accepter_hello = opener ? peer_hello_ : hello_;
   const auto derive = [&](size_t index, bool by_opener) {
-    return keyring_.derive(
+    return keyring_->derive(
         index, {kKeyLabel, by_opener ? "opener" : "accepter", opener_hello, accepter_hello});
   };
-  send_key_ = derive(0, opener);
+  send_key_ = derive(*keyring_->find(own_key_), opener);
   receive_key_ = derive(peer_key, !opener);
   can_seal_ = true;
   seal({}, handshake_out_);  // proves that we hold the key

@@ -53,6 +53,11 @@ class StreamCodec {
   /// `keyring` must live until the stream is established or has failed.
   StreamCodec(const Keyring& keyring, Role role);
 
+  /// The agent's keys have changed during the handshake: the other side may already seal with a new
+  /// one. A ring without the key that our hello has named is of no use here, and is left alone.
+  /// False: the former ring is still needed.
+  bool set_keyring(const Keyring& keyring);
+
   /// Appends what the handshake wants to send; call after construction and after each next().
   void take_handshake(std::string& out);
 
@@ -77,7 +82,8 @@ class StreamCodec {
   Event fail_with(StreamFailure failure);
   void agree_on_keys(size_t peer_key);
 
-  const Keyring& keyring_;
+  const Keyring* keyring_;
+  Keyring::Id own_key_{};  // named in our hello
   Role role_;
   std::string hello_;
   std::string peer_hello_;

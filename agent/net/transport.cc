@@ -38,7 +38,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
        const membership::NodeId& self, uint32_t epoch, Callbacks callbacks, TransportLimits limits)
       : io_(io),
         address_(sockets.address),
-        keyring_(keyring.clone()),
+        keyring_(std::make_shared<Keyring>(keyring.clone())),
         sealer_(keyring, self, epoch),
         callbacks_(std::move(callbacks)),
         limits_(limits),
@@ -61,6 +61,11 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   void open_stream(StreamId id, const Address& to, membership::Duration timeout);
   void send_stream(StreamId id, std::string_view message);
   void close_stream(StreamId id);
+  void set_keyring(const Keyring& keyring) {
+    keyring_ = std::make_shared<Keyring>(keyring.clone());
+    sealer_.set_keyring(keyring);
+    for (const auto& [id, stream] : streams_) stream->set_keyring(keyring_);
+  }
 
   [[nodiscard]] const Address& address() const { return address_; }
   [[nodiscard]] TransportStatistics snapshot() const;
@@ -92,7 +97,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
 
   asio::io_context& io_;
   Address address_;
-  Keyring keyring_;
+  std::shared_ptr<const Keyring> keyring_;
   PacketSealer sealer_;
   Callbacks callbacks_;
   TransportLimits limits_;
@@ -404,6 +409,10 @@ void Transport::send_stream(StreamId id, std::string_view message) {
 
 void Transport::close_stream(StreamId id) {
   impl_->close_stream(id);
+}
+
+void Transport::set_keyring(const Keyring& keyring) {
+  impl_->set_keyring(keyring);
 }
 
 size_t Transport::drain(size_t max_datagrams) {

@@ -136,6 +136,11 @@ class Transport {
   /// nothing more is delivered from it. Unknown ids are ignored.
   void close_stream(StreamId id);
 
+  /// Changes the keys: what is sent and opened from now on is sealed with the new primary key. What
+  /// any key of the ring has sealed is taken; streams that are open go on under the keys that they
+  /// have agreed upon.
+  void set_keyring(const Keyring& keyring);
+
   /// Delivers datagrams (and refusals) that are waiting right now. Returns how many datagrams were
   /// read. Does nothing when called from a callback.
   size_t drain(size_t max_datagrams);

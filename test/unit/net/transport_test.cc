@@ -154,6 +154,48 @@ TEST_CASE("datagrams that do not open are dropped and counted by reason") {
   CHECK(statistics.packets_received == 2);
 }
 
+TEST_CASE("keys change while agents talk") {
+  asio::io_context io;
+  Peer a(io, 1);
+  Peer b(io, 2);
+  size_t sent = 0;
+  membership::StreamId stream = 0;
+  const auto talk = [&] {
+    CHECK(a.transport->send(b.address(), "by datagram"));
+    CHECK(b.transport->send(a.address(), "back"));
+    ++sent;
+    a.transport->open_stream(++stream, b.address(), std::chrono::seconds(5));
+    for (membership::StreamId open = 1; open <= stream; ++open) {
+      a.transport->send_stream(open, "by stream");
+    }
+  };
+  const auto change = [&](Peer& peer, const std::vector<std::string>& keys) {
+    talk();  // what is under way was sealed with the old ring
+    peer.transport->set_keyring(*Keyring::from_base64(keys));
+    talk();
+  };
+  for (Peer* peer : {&a, &b}) change(*peer, {kTestKey, kOtherKey});
+  for (Peer* peer : {&b, &a}) change(*peer, {kOtherKey, kTestKey});
+  // Only when nothing is under the old key any more is it taken away.
+  REQUIRE(run_until(io, [&] {
+    return b.datagrams.size() == sent && a.datagrams.size() == sent && b.accepted.size() == stream;
+  }));
+  for (Peer* peer : {&a, &b}) change(*peer, {kOtherKey});
+  const auto messages = [&] {
+    size_t count = 0;
+    for (const auto& [id, all] : b.messages) count += all.size();
+    return count;
+  };
+  REQUIRE(run_until(io, [&] {
+    return b.datagrams.size() == sent && a.datagrams.size() == sent &&
+           messages() == stream * (stream + 1) / 2;
+  }));
+  CHECK(a.closed.empty());
+  CHECK(b.closed.empty());
+  CHECK(b.statistics().dropped_unknown_key == 0);
+  CHECK(b.statistics().handshakes_failed == 0);
+}
+
 TEST_CASE("a datagram over the limit is not sent") {
   asio::io_context io;
   Peer a(io, 1);
