@@ -15,7 +15,8 @@ using control::JobRequest;
 
 namespace {
 
-// A log that is followed is looked at this often: a file of another process tells nobody.
+// What is waited for is looked at this often: a log is the file of another process, which tells
+// nobody.
 constexpr auto kLookAgain = std::chrono::milliseconds(100);
 
 std::optional<JobState> parse_state(const std::string& name) {
@@ -83,14 +84,19 @@ void JobDesk::find(uint64_t number, const Answer& answer,
 }
 
 void JobDesk::ask(const JobRequest& request, Answer answer) {
+  const int64_t deadline_ms =
+      handlers::unix_ms() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms);
   switch (request.action()) {
     case JobRequest::LIST:
+      return list(request, deadline_ms, std::move(answer));
     case JobRequest::SHOW:
-      return list(request, std::move(answer));
+      return find(request.number(), answer, [answer](const JobRow& row) {
+        JobReply reply;
+        describe(row, *reply.add_jobs());
+        answer(std::move(reply));
+      });
     case JobRequest::LOGS:
-      return logs(request,
-                  handlers::unix_ms() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms),
-                  std::move(answer));
+      return logs(request, deadline_ms, std::move(answer));
     case JobRequest::KILL:
       return find(request.number(), answer,
                   [this, answer](const JobRow& row) { kill(row, answer); });
@@ -120,27 +126,55 @@ void JobDesk::ask(const JobRequest& request, Answer answer) {
   }
 }
 
-void JobDesk::list(const JobRequest& request, Answer answer) {
-  if (request.action() == JobRequest::SHOW) {
-    return find(request.number(), answer, [answer](const JobRow& row) {
-      JobReply reply;
-      describe(row, *reply.add_jobs());
-      answer(std::move(reply));
-    });
-  }
+void JobDesk::list(const JobRequest& request, int64_t deadline_ms, Answer answer) {
   auto query = read_query(request);
   if (!query) return answer(tl::unexpected(query.error()));
-  ledger_.list(*std::move(query), [answer](Result<std::vector<JobRow>> rows) {
-    if (!rows) return answer(tl::unexpected(rows.error()));
-    JobReply reply;
-    for (const JobRow& row : *rows) {
-      describe(row, *reply.add_jobs());
-      if (reply.ByteSizeLong() < kMaxPiece) continue;
-      reply.set_more(true);
-      break;
-    }
-    answer(std::move(reply));
+  // Before the list: what is settled by now is in it.
+  const JobLedger::CauseState state = ledger_.cause_state(request.cause());
+  ledger_.list(*std::move(query),
+               [this, request, deadline_ms, state, answer,
+                alive = std::weak_ptr<bool>(alive_)](const Result<std::vector<JobRow>>& rows) {
+                 if (!alive.lock()) return;
+                 if (!rows) return answer(tl::unexpected(rows.error()));
+                 listed(request, deadline_ms, state, *rows, answer);
+               });
+}
+
+void JobDesk::listed(const JobRequest& request, int64_t deadline_ms, JobLedger::CauseState state,
+                     const std::vector<JobRow>& rows, const Answer& answer) {
+  JobReply reply;
+  // What an earlier process of this agent had is known by its jobs.
+  reply.set_arrived(state.arrived || !rows.empty());
+  reply.set_settled(state.arrived ? state.settled : !rows.empty());
+  const bool ended = reply.settled() && std::ranges::all_of(rows, [](const JobRow& row) {
+                       return is_final(row.state);
+                     });
+  if (!request.cause().empty() && !ended &&
+      look_again(deadline_ms,
+                 [this, request, deadline_ms, answer] { list(request, deadline_ms, answer); })) {
+    return;
+  }
+  reply.set_now_ms(handlers::unix_ms());
+  for (const JobRow& row : rows) {
+    describe(row, *reply.add_jobs());
+    if (reply.ByteSizeLong() < kMaxPiece) continue;
+    reply.set_more(true);
+    break;
+  }
+  answer(std::move(reply));
+}
+
+bool JobDesk::look_again(int64_t deadline_ms, std::function<void()> again) {
+  if (handlers::unix_ms() >= deadline_ms || waiting_ >= kMaxWaiting) return false;
+  waiting_ += 1;
+  auto timer = std::make_shared<asio::steady_timer>(io_, kLookAgain);
+  timer->async_wait([this, timer, again = std::move(again),
+                     alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+    if (error || !alive.lock()) return;
+    waiting_ -= 1;
+    again();
   });
+  return true;
 }
 
 void JobDesk::logs(const JobRequest& request, int64_t deadline_ms, Answer answer) {
@@ -163,17 +197,12 @@ void JobDesk::logs_of(const JobRequest& request, const JobRow& row, int64_t dead
   } else if (file.error().kind != ErrorKind::kNotFound) {
     return answer(tl::unexpected(file.error()));
   }
-  const bool wait = reply.output().empty() && !is_final(row.state) &&
-                    handlers::unix_ms() < deadline_ms && waiting_ < kMaxWaiting;
-  if (!wait) return answer(std::move(reply));
-  waiting_ += 1;
-  auto timer = std::make_shared<asio::steady_timer>(io_, kLookAgain);
-  timer->async_wait([this, timer, request, deadline_ms, answer,
-                     alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
-    if (error || !alive.lock()) return;
-    waiting_ -= 1;
-    logs(request, deadline_ms, answer);
-  });
+  if (reply.output().empty() && !is_final(row.state) &&
+      look_again(deadline_ms,
+                 [this, request, deadline_ms, answer] { logs(request, deadline_ms, answer); })) {
+    return;
+  }
+  answer(std::move(reply));
 }
 
 void JobDesk::kill(const JobRow& row, const Answer& answer) {

@@ -27,7 +27,8 @@ class JobDesk {
   /// Bytes of a log in one answer, and jobs in one list.
   static constexpr size_t kMaxPiece = size_t{256} << 10;
   static constexpr uint32_t kMaxListed = 1000;
-  /// Longest wait of a request for more of a log, and how many may wait at once.
+  /// Longest wait of a request for more of a log, or for jobs to end, and how many may wait at
+  /// once.
   static constexpr uint32_t kMostWait_ms = 10'000;
   static constexpr size_t kMaxWaiting = 256;
 
@@ -41,7 +42,11 @@ class JobDesk {
   void ask(const control::JobRequest& request, Answer answer);
 
  private:
-  void list(const control::JobRequest& request, Answer answer);
+  void list(const control::JobRequest& request, int64_t deadline_ms, Answer answer);
+  void listed(const control::JobRequest& request, int64_t deadline_ms, JobLedger::CauseState state,
+              const std::vector<JobRow>& rows, const Answer& answer);
+  /// `again` soon, if there is time and room to wait; false: not.
+  bool look_again(int64_t deadline_ms, std::function<void()> again);
   void logs(const control::JobRequest& request, int64_t deadline_ms, Answer answer);
   void logs_of(const control::JobRequest& request, const JobRow& row, int64_t deadline_ms,
                Answer answer);

@@ -108,7 +108,18 @@ Result<std::unique_ptr<JobLedger>> JobLedger::open(asio::io_context& io, Store& 
 }
 
 void JobLedger::expect(const membership::MessageId& id) {
-  pending_[pending_event_id(id)] = id;
+  const std::string cause = pending_event_id(id);
+  pending_[cause] = id;
+  if (!arrived_.insert(cause).second) return;
+  arrived_order_.push_back(cause);
+  if (arrived_order_.size() <= kMaxArrived) return;
+  arrived_.erase(arrived_order_.front());
+  arrived_order_.pop_front();
+}
+
+JobLedger::CauseState JobLedger::cause_state(const std::string& cause) const {
+  const bool arrived = arrived_.contains(cause);
+  return {arrived, arrived && !pending_.contains(cause) && !unwritten_.contains(cause)};
 }
 
 std::string JobLedger::file_of(uint64_t number, unsigned attempt) const {
@@ -127,10 +138,6 @@ JobRow JobLedger::row_of(const handlers::JobName& job) const {
   row.started_ms = known == known_.end() ? 0 : known->second.started_ms;
   row.answers = known != known_.end() && known->second.answers;
   return row;
-}
-
-void JobLedger::tell(const JobRow& row) {
-  if (changed_) changed_(row);
 }
 
 // --- plan --------------------------------------------------------------------------------------
@@ -166,18 +173,12 @@ void JobLedger::planned(const handlers::Event& event, const std::vector<handlers
     }
   }
   if (changes.empty()) return;
-  std::vector<JobRow> rows;
-  for (const Change& change : changes) {
-    if (const auto* put = std::get_if<PutJob>(&change); put != nullptr && changed_) {
-      rows.push_back(put->row);
-    }
-  }
   store_.save(std::move(changes),
-              [this, rows = std::move(rows), written = state.written,
+              [this, written = state.written, cause = event.id, has_jobs = !record.empty(),
                alive = std::weak_ptr<bool>(alive_)](const Result<void>& result) {
                 if (!alive.lock()) return;
-                if (result) {
-                  for (const JobRow& row : rows) tell(row);
+                if (!result && has_jobs && unwritten_.size() < kMaxArrived) {
+                  unwritten_.insert(cause);
                 }
                 if (written) written(result.has_value());
               });
@@ -240,7 +241,6 @@ void JobLedger::started(const std::shared_ptr<Start>& start, const Result<void>&
     permit.run = true;
     permit.file = std::move(start->file);
     permit.path = start->path;
-    tell(start->row);
     return start->proceed(std::move(permit));
   }
   if (start->file.get() >= 0) {
@@ -302,7 +302,7 @@ void JobLedger::save_end(End end) {
                 if (!alive.lock()) return;
                 if (kept->recorded) std::exchange(kept->recorded, {})(result.has_value());
                 if (result) {
-                  tell(kept->row);
+                  unwritten_.erase(kept->row.cause);
                   return prune_now_and_then();
                 }
                 if (waiting_ends_.size() >= kMaxWaitingEnds) {
@@ -336,7 +336,7 @@ void JobLedger::retry() {
                  alive = std::weak_ptr<bool>(alive_)](const Result<void>& result) mutable {
                   if (!alive.lock()) return;
                   if (result) {
-                    for (const End& end : ends) tell(end.row);
+                    for (const End& end : ends) unwritten_.erase(end.row.cause);
                     return;
                   }
                   for (End& end : ends) waiting_ends_.push_back(std::move(end));
@@ -517,7 +517,6 @@ void JobLedger::retry_row(JobRow row, const std::function<void(Result<JobRow>)>&
       return done(fail(ErrorKind::kConflict, "job " + std::to_string(row.number) +
                                                  ": its handler is not configured any more"));
     }
-    tell(row);
     done(row);
   });
 }

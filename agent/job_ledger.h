@@ -22,6 +22,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "agent/log.h"
@@ -47,6 +48,8 @@ class JobLedger {
  public:
   /// Ends of runs that wait for a disk that refuses.
   static constexpr size_t kMaxWaitingEnds = 65'536;
+  /// Events that are remembered for who asks what became of them.
+  static constexpr size_t kMaxArrived = 8192;
 
   /// All outlive it. Makes the directory: kUnavailable.
   static Result<std::unique_ptr<JobLedger>> open(asio::io_context& io, Store& store, Log& log,
@@ -70,12 +73,17 @@ class JobLedger {
   using Listed = std::function<void(Result<std::vector<JobRow>>)>;
   void list(JobQuery query, Listed listed);
   [[nodiscard]] std::string file_of(uint64_t number, unsigned attempt) const;
+  /// How it stands with an event's jobs, as far as they are not in the ledger. A list() that is
+  /// asked for afterwards has all jobs of an event that is settled.
+  struct CauseState {
+    bool arrived = false;  ///< this process has had the event
+    bool settled = false;  ///< no further job of it will come
+  };
+  [[nodiscard]] CauseState cause_state(const std::string& cause) const;
   /// Runs a job again that has ended and whose event is still kept. kNotFound, kConflict.
   void retry(uint64_t number, std::function<void(Result<JobRow>)> done);
   /// Forgets jobs that have ended: those that `retention` does not keep.
   void prune(JobRetention retention, std::function<void(Result<size_t>)> done);
-  /// Called at each change of a job's state that is written down.
-  void set_changed(std::function<void(const JobRow&)> changed) { changed_ = std::move(changed); }
 
   [[nodiscard]] size_t pending() const { return pending_.size(); }
   [[nodiscard]] const JobLedgerStatistics& statistics() const { return statistics_; }
@@ -104,7 +112,6 @@ class JobLedger {
   void retry_row(JobRow row, const std::function<void(Result<JobRow>)>& done);
   void sweep_files();
   [[nodiscard]] JobRow row_of(const handlers::JobName& job) const;
-  void tell(const JobRow& row);
 
   asio::io_context& io_;
   Store& store_;
@@ -113,6 +120,9 @@ class JobLedger {
   const std::string boot_;
   handlers::Dispatcher* dispatcher_ = nullptr;
   std::unordered_map<std::string, membership::MessageId> pending_;  // by handler event id
+  std::unordered_set<std::string> arrived_;                         // the last kMaxArrived
+  std::deque<std::string> arrived_order_;                           // of these
+  std::unordered_set<std::string> unwritten_;  // events whose plans the disk refused
   /// Jobs between plan and end.
   struct Known {
     int64_t queued_ms = 0;
@@ -129,7 +139,6 @@ class JobLedger {
   asio::steady_timer settle_timer_;
   bool retrying_ = false;
   unsigned until_prune_ = 0;
-  std::function<void(const JobRow&)> changed_;
   JobLedgerStatistics statistics_;
   // What is posted, and callbacks of the store, hold a weak pointer to it.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

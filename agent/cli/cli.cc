@@ -4,6 +4,7 @@
 // lines that arguments.cc has brought into one form.
 #include "agent/cli/cli.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -156,6 +157,11 @@ int dispatch(std::span<const std::string> arguments, Context& context) {
   return run_command(*command, arguments.subspan(1), context);
 }
 
+std::size_t terminal_rows() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
 }  // namespace
 
 int run_cli(const std::vector<std::string>& arguments, Context& context) {
@@ -176,7 +182,8 @@ int run_cli(int argc, char** argv, AgentRunner run_agent, AgentRunner check_agen
                   std::move(run_agent),
                   std::move(check_agent),
                   argc > 0 && std::filesystem::path(argv[0]).filename() == "serf",
-                  &std::cin};
+                  &std::cin,
+                  terminal_rows()};
   return run_cli(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context);
 }
 

@@ -31,6 +31,7 @@ struct Context {
   AgentRunner check_agent = nullptr;  ///< prints what run_agent would run with
   bool as_serf = false;  ///< called by the name `serf`: the agent is looked for where Serf's is
   std::istream* in = nullptr;  ///< standard input; none: empty
+  std::size_t out_rows = 0;    ///< lines of the terminal; 0: not known
 };
 
 struct Command;

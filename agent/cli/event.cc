@@ -5,6 +5,7 @@
 
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/job_follow.h"
 #include "agent/cli/json.h"
 #include "agent/cli/payload.h"
 #include "agent/cli/terminal.h"
@@ -24,6 +25,10 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
      "wait until every live member has the event; name those that have not, with status 1 "
      "(default: false)"},
     {"timeout", "DURATION", false, "how long -confirm waits (default: 10s)"},
+    {"wait", "", false,
+     "show on which members handlers run for it, until all have ended; status 0 only if all "
+     "succeeded (default: false)"},
+    {"wait-timeout", "DURATION", false, "how long -wait waits (default: until all have ended)"},
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
 });
 
@@ -78,6 +83,28 @@ std::optional<Sent> send(const Invocation& invocation, Context& context,
   return sent;
 }
 
+void print_sent(Context& context, const control::EventRequest& event, const Sent& sent) {
+  context.out << "Event '" << event.name()
+              << "' dispatched! Coalescing enabled: " << (event.coalesce() ? "true" : "false")
+              << "\n";
+  if (sent.confirmation) print_confirmation(context, *sent.confirmation);
+}
+
+/// Follows what handlers make of it; the exit status.
+int wait(const Invocation& invocation, Context& context, const control::Request& request,
+         const Sent& sent, FollowOptions options) {
+  options.cause = "user-" + sent.event.id();
+  const bool text = options.format == Format::kText;
+  if (text) print_sent(context, request.event(), sent);
+  JobBoard board;
+  const bool followed = follow_jobs(invocation, context, options, board);
+  if (!text) {
+    context.out << event_json(request.event(), sent.event, sent.confirmation, &board) << "\n";
+  }
+  const bool confirmed = !sent.confirmation || sent.confirmation->missing_size() == 0;
+  return followed && confirmed && board.succeeded() ? 0 : 1;
+}
+
 int run(const Invocation& invocation, Context& context) {
   const auto& arguments = invocation.arguments;
   if (arguments.empty())
@@ -100,17 +127,19 @@ int run(const Invocation& invocation, Context& context) {
   event.set_coalesce(invocation.enabled("coalesce", true));
   event.set_confirm(invocation.enabled("confirm"));
   event.set_timeout_ms(static_cast<std::uint64_t>(timeout->count()));
+  const auto wait_timeout = read_wait_timeout(invocation, context);
+  if (!wait_timeout) return 1;
   const auto sent = send(invocation, context, request);
   if (!sent) return 1;
+  if (invocation.enabled("wait")) {
+    return wait(invocation, context, request, *sent, {{}, true, *format, *wait_timeout});
+  }
   const bool confirmed = !sent->confirmation || sent->confirmation->missing_size() == 0;
   if (*format == Format::kJson) {
     context.out << event_json(event, sent->event, sent->confirmation) << "\n";
     return confirmed ? 0 : 1;
   }
-  context.out << "Event '" << event.name()
-              << "' dispatched! Coalescing enabled: " << (event.coalesce() ? "true" : "false")
-              << "\n";
-  if (sent->confirmation) print_confirmation(context, *sent->confirmation);
+  print_sent(context, event, *sent);
   return confirmed ? 0 : 1;
 }
 
@@ -126,7 +155,10 @@ const Command& event_command() {
           "with the payload on their standard input. A payload of '-' is read from standard "
           "input; one that begins with '-' goes behind --.\n\n"
           "When the command ends with status 0 this agent has written the event to its disk and "
-          "begun to send it: it will reach everybody, even if the host fails now and comes back.",
+          "begun to send it: it will reach everybody, even if the host fails now and comes "
+          "back.\n\n"
+          "With -wait it goes on: it shows which members have the event, which handlers run for it "
+          "there, and how they end. The status is 0 if at least one has run, and all succeeded.",
       .example =
           "$ starling event deploy v1.2.3\n"
           "Event 'deploy' dispatched! Coalescing enabled: true\n"

@@ -7,6 +7,7 @@
 #include "agent/cli/arguments.h"
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/job_board.h"
 #include "agent/cli/json.h"
 #include "agent/cli/table.h"
 #include "agent/cli/terminal.h"
@@ -36,12 +37,6 @@ struct Call {
   control::JobRequest request;
 };
 
-Color color_of(const std::string& state) {
-  if (state == "succeeded") return Color::kGreen;
-  if (state == "running" || state == "queued") return Color::kYellow;
-  return state == "skipped" ? Color::kGrey : Color::kRed;
-}
-
 std::string time_text(int64_t ms) {
   if (ms <= 0) return "-";
   const std::time_t seconds = ms / 1000;
@@ -50,12 +45,6 @@ std::string time_text(int64_t ms) {
   std::array<char, 32> text{};
   std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
   return text.data();
-}
-
-std::string took(const control::Job& job) {
-  if (job.started_ms() <= 0 || job.ended_ms() < job.started_ms()) return "-";
-  const auto spent = std::chrono::milliseconds(job.ended_ms() - job.started_ms());
-  return config::format_duration(spent);
 }
 
 std::optional<control::Reply> ask_job(const Call& call) {
@@ -82,9 +71,9 @@ int list(Call& call) {
   std::vector<std::vector<Cell>> rows;
   for (const control::Job& job : reply->job().jobs()) {
     rows.push_back({{std::to_string(job.number())},
-                    {job.state(), color_of(job.state())},
+                    {job.state(), job_color(job.state())},
                     {time_text(job.queued_ms())},
-                    {took(job)},
+                    {job_took(job)},
                     {job.event()},
                     {job.handler()},
                     {job.reason()}});
@@ -107,7 +96,7 @@ void print(Context& context, const control::Job& job) {
   line("queued", time_text(job.queued_ms()));
   line("started", time_text(job.started_ms()));
   line("ended", time_text(job.ended_ms()));
-  line("took", took(job));
+  line("took", job_took(job));
   if (job.ended_ms() > 0 && job.state() != "skipped") {
     line(job.signalled() ? "signal" : "exit status", std::to_string(job.status()));
   }
@@ -123,10 +112,6 @@ int show(Call& call) {
     for (const control::Job& job : reply->job().jobs()) print(call.context, job);
   }
   return 0;
-}
-
-bool has_ended(const control::Job& job) {
-  return job.state() != "queued" && job.state() != "running";
 }
 
 int logs(Call& call) {
@@ -150,7 +135,7 @@ int logs(Call& call) {
     if (!call.context.out.good()) return 1;
     if (call.request.offset() < piece.total()) continue;
     if (!follow) return 0;
-    if (piece.jobs().empty() || !has_ended(piece.jobs(0))) continue;
+    if (piece.jobs().empty() || !job_has_ended(piece.jobs(0))) continue;
     // What was printed between the log and the end was read in the last round.
     if (piece.output().empty()) return piece.jobs(0).state() == "succeeded" ? 0 : 1;
   }

@@ -51,6 +51,45 @@ Json member_json(const control::Member& member) {
   return json;
 }
 
+void add_job(Json& one, const control::Job& job) {
+  one["job"] = job.number();
+  one["state"] = job.state();
+  one["reason"] = job.reason();
+  one["event"] = job.event();
+  one["cause"] = job.cause();
+  one["handler"] = job.handler();
+  one["attempt"] = job.attempt();
+  one["queued_ms"] = job.queued_ms();
+  one["started_ms"] = job.started_ms();
+  one["ended_ms"] = job.ended_ms();
+  one["status"] = job.status();
+  one["signalled"] = job.signalled();
+  one["output_bytes"] = job.output_bytes();
+}
+
+void add_board(Json& json, const JobBoard& board) {
+  json["jobs"] = Json::array();
+  json["no_handler"] = Json::array();
+  json["no_answer"] = Json::object();
+  for (const JobBoard::Line& line : board.lines(std::chrono::steady_clock::now())) {
+    if (!line.job) {
+      if (line.state == "no handler") {
+        json["no_handler"].push_back(line.node);
+      } else {
+        json["no_answer"][line.node] = line.reason;
+      }
+      continue;
+    }
+    Json one;
+    one["node"] = line.node;
+    add_job(one, *line.job);
+    one["state"] = line.state;
+    one["reason"] = line.reason;
+    json["jobs"].push_back(std::move(one));
+  }
+  json["succeeded"] = board.succeeded();
+}
+
 }  // namespace
 
 std::string members_json(const control::MembersReply& reply) {
@@ -84,7 +123,8 @@ std::string join_json(const control::JoinReply& reply, const std::string& error)
 }
 
 std::string event_json(const control::EventRequest& request, const control::EventReply& reply,
-                       const std::optional<control::EventConfirmDone>& confirmation) {
+                       const std::optional<control::EventConfirmDone>& confirmation,
+                       const JobBoard* board) {
   Json json;
   json["name"] = request.name();
   json["coalesce"] = request.coalesce();
@@ -96,6 +136,7 @@ std::string event_json(const control::EventRequest& request, const control::Even
         std::vector<std::string>(confirmation->missing().begin(), confirmation->missing().end());
     json["timed_out"] = confirmation->timed_out();
   }
+  if (board != nullptr) add_board(json, *board);
   return dump(json);
 }
 
@@ -123,26 +164,14 @@ std::string jobs_json(const control::JobReply& reply) {
   json["jobs"] = Json::array();
   for (const control::Job& job : reply.jobs()) {
     Json one;
-    one["job"] = job.number();
-    one["state"] = job.state();
-    one["reason"] = job.reason();
-    one["event"] = job.event();
-    one["cause"] = job.cause();
-    one["handler"] = job.handler();
-    one["attempt"] = job.attempt();
-    one["queued_ms"] = job.queued_ms();
-    one["started_ms"] = job.started_ms();
-    one["ended_ms"] = job.ended_ms();
-    one["status"] = job.status();
-    one["signalled"] = job.signalled();
-    one["output_bytes"] = job.output_bytes();
+    add_job(one, job);
     json["jobs"].push_back(std::move(one));
   }
   if (reply.count() > 0) json["pruned"] = reply.count();
   return dump(json);
 }
 
-std::string query_json(const QueryOutcome& outcome) {
+std::string query_json(const QueryOutcome& outcome, const JobBoard* board) {
   Json json;
   json["Acks"] = outcome.acks;
   json["Responses"] = Json::object();
@@ -181,6 +210,7 @@ std::string query_json(const QueryOutcome& outcome) {
   json["Addressed"] = outcome.addressed;
   json["TimedOut"] = outcome.timed_out;
   json["Limited"] = outcome.limited;
+  if (board != nullptr) add_board(json, *board);
   return dump(json);
 }
 

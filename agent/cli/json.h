@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/cli/job_board.h"
 #include "agent/cli/query_outcome.h"
 #include "proto/control.pb.h"
 
@@ -23,15 +24,18 @@ std::string info_json(const control::InfoReply& reply);
 std::string tags_json(const control::InfoSection& tags);
 /// {"contacted":N,"failures":{address:reason},"error":...}; `error` only when not empty.
 std::string join_json(const control::JoinReply& reply, const std::string& error);
-/// {"name","coalesce","id","ltime"}, and with a confirmation {"confirmed","missing","timed_out"}.
+/// {"name","coalesce","id","ltime"}, with a confirmation {"confirmed","missing","timed_out"}, and
+/// with a board {"jobs":[{node,job,state,...}],"no_handler":[],"no_answer":{node:why},"succeeded"}.
 std::string event_json(const control::EventRequest& request, const control::EventReply& reply,
-                       const std::optional<control::EventConfirmDone>& confirmation);
+                       const std::optional<control::EventConfirmDone>& confirmation,
+                       const JobBoard* board = nullptr);
 /// {"events":[{id,origin,ltime,name,size,coalesce,sent_ms,timing,reach}],"held":N,"live":N}
 std::string events_json(const control::EventsReply& reply);
 /// {"node":name,"jobs":[{job,state,...}]}, "offset" and "output" of a log, "pruned".
 std::string jobs_json(const control::JobReply& reply);
-/// {"Acks":[],"Responses":{},"Failures":[],"NoHandler":[],"NoAnswer":[],"Silent":{},...}
-std::string query_json(const QueryOutcome& outcome);
+/// {"Acks":[],"Responses":{},"Failures":[],"NoHandler":[],"NoAnswer":[],"Silent":{},...}, and with
+/// a board its fields as those of an event.
+std::string query_json(const QueryOutcome& outcome, const JobBoard* board = nullptr);
 
 struct Reachability {
   std::size_t members = 0;

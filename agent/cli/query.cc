@@ -5,6 +5,7 @@
 #include "agent/cli/arguments.h"
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/job_follow.h"
 #include "agent/cli/json.h"
 #include "agent/cli/query_outcome.h"
 #include "agent/cli/terminal.h"
@@ -26,15 +27,36 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
     {"tag", "KEY=REGEXP", true, "ask only members whose tag matches, anywhere in its value"},
     {"timeout", "DURATION", false,
      "longest wait for answers, e.g. 15s (default: computed from the size of the cluster)"},
+    {"wait-jobs", "", false,
+     "members that answer with a job (mode: job): show how it goes on, until all have ended; "
+     "status "
+     "0 only if all succeeded (default: false)"},
+    {"wait-timeout", "DURATION", false,
+     "how long -wait-jobs waits behind the answers (default: until all have ended)"},
 });
 
 // Of one reason for having no answer; JSON has all.
 constexpr std::size_t kMostNames = 20;
 
+/// The job that a handler of mode `job` has answered with.
+std::optional<uint64_t> promised_job(const control::QueryAnswer& answer) {
+  constexpr std::string_view kPrefix = "job:";
+  std::string_view text = answer.payload();
+  if (answer.kind() != control::QueryAnswer::RESPONSE || !text.starts_with(kPrefix)) {
+    return std::nullopt;
+  }
+  text.remove_prefix(kPrefix.size());
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  const auto number = config::parse_number(text);
+  return number ? std::optional<uint64_t>(*number) : std::nullopt;
+}
+
 /// Prints what arrives, and on a terminal how far it has come, on a line that is always the last.
 class Printer {
  public:
-  Printer(Context& context, Format format) : context_(context), format_(format) {}
+  /// With `board`, answers that are jobs go there and are not printed.
+  Printer(Context& context, Format format, JobBoard* board)
+      : context_(context), format_(format), board_(board) {}
 
   void started(const std::string& name, const control::QueryStarted& start) {
     outcome_.addressed = start.addressed();
@@ -45,7 +67,9 @@ class Printer {
   void answer(const control::QueryAnswer& answer) {
     hide_progress();
     outcome_.add(answer);
-    if (format_ == Format::kText) print(answer);
+    const auto job = board_ == nullptr ? std::nullopt : promised_job(answer);
+    if (job) board_->promise(answer.from(), *job);
+    if (format_ == Format::kText && !job) print(answer);
     show_progress();
   }
 
@@ -53,7 +77,7 @@ class Printer {
     hide_progress();
     outcome_.end(done);
     if (format_ == Format::kJson) {
-      context_.out << query_json(outcome_) << "\n";
+      if (board_ == nullptr) print_json();
       return;
     }
     if (query.request_ack()) context_.out << "Total Acks: " << outcome_.acks.size() << "\n";
@@ -66,6 +90,13 @@ class Printer {
       context_.out << "Ended at the limit of " << query.limit()
                    << (query.limit() == 1 ? " response" : " responses") << "\n";
     }
+  }
+
+  void print_json() { context_.out << query_json(outcome_, board_) << "\n"; }
+
+  /// Everybody has answered, and nobody with a failure.
+  [[nodiscard]] bool all_well() const {
+    return outcome_.failures.empty() && outcome_.silent.empty() && outcome_.lost.empty();
   }
 
   void hide_progress() {
@@ -115,6 +146,7 @@ class Printer {
 
   Context& context_;
   Format format_;
+  JobBoard* board_;
   QueryOutcome outcome_;
   bool shown_ = false;
 };
@@ -161,6 +193,36 @@ Result<control::Request> query_request(const Invocation& invocation) {
   return request;
 }
 
+/// Sends the query and prints what comes back. Its id; none when it failed (and was reported).
+std::optional<std::string> ask_all(const Invocation& invocation, Context& context,
+                                   const control::Request& request, Printer& printer) {
+  auto client = connect(invocation, context);
+  if (!client) return std::nullopt;
+  std::string id;
+  std::string error;
+  const auto ended = client->call_stream(request, [&](const control::Reply& reply) {
+    error = reply.error();
+    if (reply.has_query_started()) {
+      id = reply.query_started().id();
+      printer.started(request.query().name(), reply.query_started());
+      // From here on the agent is silent while members are.
+      client->set_timeout(std::chrono::milliseconds(reply.query_started().timeout_ms()) +
+                          Client::kDefaultTimeout);
+    }
+    if (reply.has_query_answer()) printer.answer(reply.query_answer());
+    if (reply.has_query_done()) printer.done(reply.query_done(), request.query());
+    return context.out.good();
+  });
+  printer.hide_progress();
+  if (!error.empty()) {
+    context.err << "Error sending query: " << error << "\n";
+    return std::nullopt;
+  }
+  if (ended) return id;
+  report(context, ended.error());
+  return std::nullopt;
+}
+
 int run(const Invocation& invocation, Context& context) {
   if (invocation.arguments.empty()) {
     return usage_error(invocation, context, "A query name must be specified.");
@@ -174,33 +236,20 @@ int run(const Invocation& invocation, Context& context) {
   if (!format) return 1;
   const auto request = query_request(invocation);
   if (!request) return usage_error(invocation, context, request.error().message);
-  auto client = connect(invocation, context);
-  if (!client) return 1;
-
-  Printer printer(context, *format);
-  std::string error;
-  const auto ended = client->call_stream(*request, [&](const control::Reply& reply) {
-    error = reply.error();
-    if (reply.has_query_started()) {
-      printer.started(request->query().name(), reply.query_started());
-      // From here on the agent is silent while members are.
-      client->set_timeout(std::chrono::milliseconds(reply.query_started().timeout_ms()) +
-                          Client::kDefaultTimeout);
-    }
-    if (reply.has_query_answer()) printer.answer(reply.query_answer());
-    if (reply.has_query_done()) {
-      printer.done(reply.query_done(), request->query());
-    }
-    return context.out.good();
-  });
-  printer.hide_progress();
-  if (!error.empty()) {
-    context.err << "Error sending query: " << error << "\n";
-    return 1;
+  const auto wait_timeout = read_wait_timeout(invocation, context);
+  if (!wait_timeout) return 1;
+  if (!invocation.enabled("wait-jobs")) {
+    Printer printer(context, *format, nullptr);
+    return ask_all(invocation, context, *request, printer) ? 0 : 1;
   }
-  if (ended) return 0;
-  report(context, ended.error());
-  return 1;
+  JobBoard board;
+  Printer printer(context, *format, &board);
+  const auto id = ask_all(invocation, context, *request, printer);
+  if (!id) return 1;
+  const bool followed =
+      follow_jobs(invocation, context, {"query-" + *id, false, *format, *wait_timeout}, board);
+  if (*format == Format::kJson) printer.print_json();
+  return followed && printer.all_well() && board.succeeded() ? 0 : 1;
 }
 
 }  // namespace
@@ -218,7 +267,9 @@ const Command& query_command() {
           "responses have come, at the latest after -timeout, and names those that did not answer, "
           "with the reason.\n\n"
           "The exit status is 0 even if some members fail or do not answer; it is 1 if the query "
-          "could not be sent.",
+          "could not be sent. With -wait-jobs it is 0 only if everybody has answered, nobody with "
+          "a "
+          "failure, and the jobs have all succeeded.",
       .example =
           "$ starling query -tag role=web uptime\n"
           "Query 'uptime' dispatched\n"

@@ -127,6 +127,7 @@ class Service : public RequestHandler {
 
   void job(const Client& client, const control::JobRequest& request);
   void remote_job(const Client& client, const control::JobRequest& request);
+  void gather_jobs(const Client& client, const control::JobRequest& request);
 
   /// Starts a query that ends with its client. False when an error was replied.
   bool start_query(const Client& client, const membership::QueryOptions& options,

@@ -154,6 +154,7 @@ void Service::query(const Client& client, const control::QueryRequest& request) 
   membership::QueryHandle handle;
   if (!start_query(client, *options, std::move(listener), &handle)) return;
   Reply started;
+  started.mutable_query_started()->set_id(handle.id.to_string());
   started.mutable_query_started()->set_addressed(static_cast<uint32_t>(handle.addressed));
   started.mutable_query_started()->set_timeout_ms(
       static_cast<uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(handle.timeout).count()));

@@ -128,7 +128,8 @@ class Commands(Case):
         alpha, beta = self.cluster("alpha", "beta", arguments=[
             "-event-handler", "user:work=echo run on $SERF_SELF_NAME; [ -e go ] || sleep 1000"])
         alpha.cli("event", "-coalesce=false", "work")
-        wait_for(lambda: self.jobs(alpha, "-node", "beta")[0]["state"] == "running", "beta's runs")
+        wait_for(lambda: [job["state"] for job in self.jobs(alpha, "-node", "beta")] == ["running"],
+                 "beta's runs")
         number = str(self.jobs(alpha, "-node", "beta")[0]["job"])
         wait_for(lambda: "run on beta" in alpha.cli("job", "logs", "-node", "beta", number).stdout,
                  "its log is read")
