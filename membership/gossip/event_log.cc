@@ -131,7 +131,7 @@ void EventLog::take_payload(const MessageId& id, const std::string& head, std::s
 
 // --- in order ----------------------------------------------------------------------------------
 
-Verdict EventLog::take(const MessageId& id, const NodeId& from, Kept event) {
+Verdict EventLog::take(const MessageId& id, const NodeId& from, Kept&& event) {
   const EventLine line = EventLine::of(id);
   const EventLines::Progress* progress = lines_.obtain(line, context_.now);
   if (progress == nullptr) {

@@ -127,7 +127,7 @@ class EventLog {
   };
 
   /// Takes a whole event: delivers it and what has waited for it, or lets it wait.
-  Verdict take(const MessageId& id, const NodeId& from, Kept event);
+  Verdict take(const MessageId& id, const NodeId& from, Kept&& event);
   /// Delivers what is next in this line, as far as it is here or given up.
   void drain(const EventLine& line);
   void deliver(const MessageId& id);
