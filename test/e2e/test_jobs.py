@@ -158,6 +158,34 @@ class Commands(Case):
             self.assertEqual(follower.wait(20), 1)
 
 
+class Directory(Case):
+    def test_a_program_dropped_in_is_a_handler_at_once(self):
+        folder = f"{self.folder}/handlers"
+        os.makedirs(folder)
+        config = harness.write_file(f"{self.folder}/dir.yaml", f"handler_dir: {folder}\n")
+        alpha, = self.cluster("alpha", arguments=["-config-file", config])
+        self.assertIn("no handler for it", alpha.cli("query", "uptime").stdout)
+        uptime = harness.write_file(f"{folder}/query-uptime", "#!/bin/sh\necho up since $(cat)\n")
+        self.assertIn("no handler for it", alpha.cli("query", "uptime").stdout)
+        os.chmod(uptime, 0o755)
+        self.assertIn("Response from 'alpha': up since noon",
+                      alpha.cli("query", "uptime", "noon").stdout)
+        harness.write_file(f"{folder}/user-deploy", "#!/bin/sh\nread v; echo deploy $v\n", 0o755)
+        harness.write_file(f"{folder}/user", "#!/bin/sh\necho any $SERF_USER_EVENT\n", 0o755)
+        harness.write_file(f"{folder}/member-join", "#!/bin/sh\ncat\n", 0o755)
+        done = alpha.cli("event", "-wait", "deploy", "v1")
+        self.assertIn("Jobs: 2 succeeded", done.stdout)
+        logs = [alpha.cli("job", "logs", str(job["job"])).stdout
+                for job in alpha.json("job", "list", "-handler", "user:deploy")["jobs"]]
+        self.assertEqual(sorted(logs), ["any deploy\n", "deploy v1\n"])
+        beta = self.agent("beta", join=[alpha.endpoint]).start()
+        wait_for(lambda: [job["state"] for job in
+                          alpha.json("job", "list", "-handler", "member-join")["jobs"]]
+                 == ["succeeded"], "beta's coming is told")
+        os.unlink(uptime)
+        self.assertIn("no handler for it", beta.cli("query", "uptime").stdout)
+
+
 @harness.needs_root
 class Disk(Case):
     def disk(self, size):
