@@ -26,7 +26,8 @@ packages=(
   libre2-dev libsodium-dev libspdlog-dev libsqlite3-dev libyaml-cpp-dev mold ninja-build
   nlohmann-json3-dev pkg-config protobuf-compiler
   # to test
-  catch2 clang-format-19 clang-tidy-19 git haproxy iproute2 libclang-rt-19-dev nftables python3 serf
+  catch2 clang-format-19 clang-tidy-19 git haproxy iproute2 libclang-rt-19-dev nftables python3
+  python3-msgpack serf
   shellcheck
 )
 

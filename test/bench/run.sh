@@ -40,8 +40,9 @@ if [ -z "${BENCH_INSIDE:-}" ]; then
     echo "test/bench/run.sh: namespaces want root" >&2
     exit 1
   fi
-  need iproute2 libbenchmark-dev python3-msgpack serf
+  need iproute2 python3-msgpack serf
   if [ -z "${STARLING_BINARY:-}" ]; then
+    need libbenchmark-dev
     cmake -S "$root" --preset release -DSTARLING_BENCH=ON >/dev/null
     cmake --build "$root/build/release" --target starling bench_peers >/dev/null
   fi
