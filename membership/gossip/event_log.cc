@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "membership/limits.h"
@@ -327,19 +328,22 @@ void EventLog::end_skip(const EventLines::Wire& present) {
 void EventLog::skip_to(const EventLine& line, uint64_t contiguous) {
   lines_.change(line, [&](EventLines::Progress& p) {
     if (contiguous <= p.contiguous) return;
-    p.contiguous = contiguous;
-    p.skipped = contiguous;
+    // What came meanwhile is the present, unless somebody sent us the past. The present has no
+    // holes: it begins behind the last that is known to be past, since a host whose clock stood
+    // still takes its events for younger than they are, and what is not here yet can be had.
+    const auto end = p.beyond.upper_bound(contiguous);
+    auto present = end;
+    while (present != p.beyond.begin() &&
+           kept_.at(line.at(*std::prev(present))).sent >= skip_began_) {
+      --present;
+    }
+    p.contiguous = present == end ? contiguous : *present - 1;
+    p.skipped = p.contiguous;
     p.touched = context_.now;
-    // What came meanwhile is the present, unless somebody sent us the past.
-    while (!p.beyond.empty() && *p.beyond.begin() <= contiguous) {
-      const MessageId id = line.at(*p.beyond.begin());
-      p.beyond.erase(p.beyond.begin());
-      if (kept_.at(id).sent >= skip_began_) {
-        deliver(id);
-        continue;
-      }
-      waiting_bytes_ -= kept_.at(id).bytes();
-      kept_.erase(id);
+    for (auto past = p.beyond.begin(); past != present; past = p.beyond.erase(past)) {
+      const auto kept = kept_.find(line.at(*past));
+      waiting_bytes_ -= kept->second.bytes();
+      kept_.erase(kept);
     }
   });
   save(line);

@@ -174,6 +174,28 @@ TEST_CASE("a newcomer that skips the past takes only what comes later") {
   CHECK(log.waiting() == 0);
 }
 
+TEST_CASE("the present of a newcomer has no holes") {
+  const auto aged = [](uint64_t sequence, uint64_t age_ms) {
+    proto::Record record = event(7, sequence);
+    record.set_age_ms(age_ms);
+    return record;
+  };
+  Context c = context();
+  c.now += 1h;
+  EventLog log(c);
+  log.begin_skip();
+  log.apply(aged(1, 0), node_id(2));       // from a host whose clock stood still
+  log.apply(aged(2, 60'000), node_id(3));  // from one that knows better
+  log.apply(aged(3, 0), node_id(3));
+  log.apply(aged(5, 0), node_id(3));
+  log.end_skip(wire({progress(7, 5)}));
+  CHECK(order(c) == std::vector<uint64_t>{3});
+  CHECK(log.apply(event(7, 1), node_id(2)) == Verdict::kKnown);
+  CHECK(log.apply(event(7, 4), node_id(2)) == Verdict::kFresh);  // is fetched
+  CHECK(order(c) == std::vector<uint64_t>{3, 4, 5});
+  CHECK(log.waiting() == 0);
+}
+
 TEST_CASE("an own event does not wait for the join") {
   Context c = context();
   EventLog log(c);
