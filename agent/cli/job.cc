@@ -18,6 +18,7 @@ namespace {
 
 constexpr auto kFlags = std::to_array<FlagSpec>({
     {"attempt", "N", false, "logs: of this attempt (default: the last)"},
+    {"below", "N", false, "list: only numbers below N: what comes behind the last list"},
     {"f", "", false, "logs: go on until the job has ended (default: false)"},
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
     {"handler", "TEXT", false, "list: only jobs whose handler or event holds this"},
@@ -59,7 +60,10 @@ int list(Call& call) {
   if (!limit || *limit == 0 || *limit > 1000) {
     return usage_error(call.invocation, call.context, "-limit is a number from 1 to 1000");
   }
+  const auto below = config::parse_number(call.invocation.value("below", "0"));
+  if (!below) return usage_error(call.invocation, call.context, "-below is a number of a job");
   call.request.set_limit(static_cast<uint32_t>(*limit));
+  call.request.set_below(*below);
   call.request.set_handler(call.invocation.value("handler"));
   for (const std::string& state : call.invocation.values("state")) call.request.add_states(state);
   const auto reply = ask_job(call);

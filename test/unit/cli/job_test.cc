@@ -45,7 +45,7 @@ TEST_CASE("jobs are listed with state, time and reason") {
   queued.set_handler("a");
   FakeAgent agent(always(reply));
   const Outcome outcome = run({"job", "list", "-state", "failed", "-state=queued", "-handler", "d",
-                               "-limit", "7", "-node", "web1"},
+                               "-limit", "7", "-below", "90", "-node", "web1"},
                               agent.socket());
   CHECK(outcome.status == 0);
   contains(outcome.out, "1m2s");
@@ -56,6 +56,7 @@ TEST_CASE("jobs are listed with state, time and reason") {
   const control::JobRequest request = agent.requests().at(0).job();
   CHECK(request.action() == control::JobRequest::LIST);
   CHECK(request.limit() == 7);
+  CHECK(request.below() == 90);
   CHECK(request.handler() == "d");
   CHECK(request.node() == "web1");
   REQUIRE(request.states_size() == 2);
