@@ -270,6 +270,41 @@ def handler_latency(kind, settings):
     return {"handler starts after an event, ms": values}
 
 
+def handler_stall(kind, settings):
+    """A handler sleeps for two seconds: how long an event for another handler, and a query that a
+    third one answers, wait meanwhile. On the same host."""
+    held, asked = [], []
+    with Fleet(kind) as fleet:
+        script = os.path.join(fleet.folder, "stamp")
+        output = os.path.join(fleet.folder, "stamps")
+        with open(script, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/dash\nexec date +%s.%N >> {output}\n")
+        os.chmod(script, 0o755)
+        agent = fleet.add(arguments=["-event-handler", "user:slow=sleep 2",
+                                     "-event-handler", f"user:next={script}",
+                                     "-event-handler", "query:bench=echo ok"])
+        connection = agent.connect()
+        time.sleep(QUIET)
+        for number in range(settings.runs(5)):
+            connection.event("slow")
+            time.sleep(0.2)
+            began = time.time()
+            connection.event("next")
+            line = wait_for_lines(output, number + 1, 20)
+            held.append((float(line) - began) * 1000 if line else None)
+            time.sleep(3)
+            connection.event("slow")
+            time.sleep(0.2)
+            began = time.monotonic()
+            done = subprocess.run(kind.query(agent, "bench"), capture_output=True, text=True,
+                                  check=False, timeout=120)
+            answered = "Response from" in done.stdout
+            asked.append((time.monotonic() - began) * 1000 if answered else None)
+            time.sleep(3)
+    return {"next event's handler starts while one sleeps for 2 s, ms": held,
+            "query answered meanwhile, ms": asked}
+
+
 def wait_for_lines(path, count, seconds):
     """The last line of a file, once it has that many; None when time is up."""
     deadline = time.monotonic() + seconds
@@ -359,5 +394,6 @@ ALL = {
     "detection": detection,
     "handler-latency": handler_latency,
     "handler-rate": handler_rate,
+    "handler-stall": handler_stall,
     "stress": stress,
 }
