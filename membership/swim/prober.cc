@@ -17,6 +17,9 @@ constexpr double kHelperRepeatAfter = 0.35;
 constexpr unsigned kRoundTripsPerProbe = 3;
 // At most this share of probe intervals goes to failed members.
 constexpr double kMaxReconnectChance = 0.25;
+// By all members together, at random times: once only would leave one failed member in three
+// untried for a whole reconnect_interval, three times leave one in twenty.
+constexpr double kTriesPerReconnectInterval = 3;
 // Long enough for two lost packets of a handshake (RFC 6298: 1 s, then 2 s).
 constexpr Duration kStreamCheckTimeout = std::chrono::seconds(5);
 constexpr int64_t kLongestRoundTripUs = 60'000'000;
@@ -436,6 +439,7 @@ void Prober::try_failed_member() {
   if (failed == 0) return;
   // Local health stretches our intervals; alone, with nobody to answer, it does not get better.
   const double per_interval =
+      kTriesPerReconnectInterval *
       static_cast<double>((context_.options.probe_interval * health_.factor()).count()) /
       static_cast<double>(context_.options.reconnect_interval.count());
   const double chance =
