@@ -4,9 +4,11 @@
 #include <signal.h>
 
 #include <asio.hpp>
+#include <fstream>
 #include <optional>
 
 #include "agent/handler_events.h"
+#include "agent/job_desk.h"
 #include "handlers/event_record.h"
 #include "handlers/job_file.h"
 #include "test/catch.h"
@@ -299,6 +301,53 @@ TEST_CASE_METHOD(Fixture, "logs go with their jobs") {
   CHECK(*pruned == 1);
   CHECK_FALSE(std::filesystem::exists(ledger->file_of(1, 1)));
   CHECK(std::filesystem::exists(ledger->file_of(2, 1)));
+}
+
+TEST_CASE_METHOD(Fixture, "who asks for the jobs of an event hears when all have ended") {
+  handle({"user=" + until_file("go")});
+  std::optional<JobDesk> desk(std::in_place, io, *ledger, *dispatcher);
+  std::optional<control::JobReply> reply;
+  const auto ask = [&](const std::string& cause, uint32_t wait_ms) {
+    reply.reset();
+    control::JobRequest request;
+    request.set_action(control::JobRequest::LIST);
+    request.set_cause(cause);
+    request.set_limit(10);
+    request.set_wait_ms(wait_ms);
+    desk->ask(request, [&reply](const Result<control::JobReply>& told) { reply = *told; });
+  };
+  const auto answered = [&] { return until([&] { return reply.has_value(); }); };
+  ask("user-nobody", 50);
+  REQUIRE(answered());
+  CHECK_FALSE(reply->arrived());
+  CHECK_FALSE(reply->settled());
+  const std::string cause = send(1).id;
+  ask(cause, 300);
+  REQUIRE(answered());
+  CHECK(reply->arrived());
+  CHECK(reply->settled());
+  CHECK(reply->now_ms() > 0);
+  REQUIRE(reply->jobs_size() == 1);
+  CHECK(reply->jobs(0).state() == "running");
+  ask(cause, 10'000);
+  CHECK_FALSE(reply);
+  std::ofstream(dir.file("go")) << "";
+  REQUIRE(answered());
+  CHECK(reply->jobs(0).state() == "succeeded");
+  handle({});
+  ask(send(2).id, 10'000);
+  REQUIRE(answered());
+  CHECK(reply->settled());
+  CHECK(reply->jobs().empty());
+  // The next process knows it by its jobs.
+  desk.reset();
+  stop();
+  start();
+  desk.emplace(io, *ledger, *dispatcher);
+  ask(cause, 10'000);
+  REQUIRE(answered());
+  CHECK(reply->settled());
+  CHECK(reply->jobs_size() == 1);
 }
 
 }  // namespace
