@@ -19,8 +19,8 @@ using membership::TimePoint;
 namespace {
 
 // Members that had failed are tried too after a restart: they may be those that are still there.
+// The others of them are tried ever more rarely.
 constexpr size_t kGoneToTry = 64;
-constexpr size_t kMaxLost = 16'384;
 constexpr size_t kDrainAtOnce = 512;
 constexpr auto kCoordinatesInterval = std::chrono::minutes(1);
 constexpr auto kClocksInterval = std::chrono::milliseconds(500);
@@ -122,10 +122,9 @@ membership::Restored Cluster::restored(const StoredState& state) {
   size_t gone = 0;
   for (const KnownMember& member : state.members) {
     if (member.id == store_.key().id || member.left) continue;
-    if (member.gone && lost_.size() < kMaxLost) lost_.emplace(member.id, member.address);
-    if (member.gone && ++gone > kGoneToTry) continue;
     if (restored.members.size() >= membership::kMaxMembers) continue;
-    restored.members.push_back({member.id, member.name, member.address});
+    const bool lost = member.gone && ++gone > kGoneToTry;
+    restored.members.push_back({member.id, member.name, member.address, lost});
   }
   knows_members_ = !restored.members.empty();
   restored.events = state.events;
@@ -308,12 +307,9 @@ void Cluster::member_changed(Batch& batch, const membership::MemberEvent& event)
   const bool self = member.id == store_.key().id;
   const bool left = member.status == membership::Status::kLeft;
   if (!self && event.change == MemberChange::kReap && left) {
-    lost_.erase(member.id);
     batch.changes.push_back(DropMember{member.id});
   } else if (!self) {
     const bool gone = event.change == MemberChange::kFailed || event.change == MemberChange::kReap;
-    if (gone && lost_.size() < kMaxLost) lost_.insert_or_assign(member.id, member.address);
-    if (!gone) lost_.erase(member.id);
     batch.changes.push_back(PutMember{{member.id, member.name, member.address, store_.unix_now(),
                                        gone, event.change == MemberChange::kLeave}});
   }
@@ -387,18 +383,6 @@ PutCoordinates Cluster::changed_coordinates() {
 void Cluster::trace(const membership::Trace& trace) {
   const LogLevel level = level_of(trace.level);
   if (log_.enabled(level)) log_.write(level, "membership", trace.text);
-}
-
-std::vector<membership::Address> Cluster::lost_members() const {
-  std::vector<membership::Address> addresses;
-  if (lost_.empty()) return addresses;
-  std::vector<membership::NodeId> held;
-  for (const membership::Member& member : node_->members()) held.push_back(member.id);
-  std::sort(held.begin(), held.end());
-  for (const auto& [id, address] : lost_) {
-    if (!std::binary_search(held.begin(), held.end(), id)) addresses.push_back(address);
-  }
-  return addresses;
 }
 
 }  // namespace starling::agent

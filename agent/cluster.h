@@ -142,8 +142,6 @@ class Cluster {
   [[nodiscard]] const membership::Node& node() const { return *node_; }
   [[nodiscard]] const Transport& transport() const { return *transport_; }
   [[nodiscard]] const ClusterStatistics& statistics() const { return statistics_; }
-  /// Addresses of members that failed so long ago that the node has forgotten them.
-  [[nodiscard]] std::vector<membership::Address> lost_members() const;
   /// Whether an earlier process of this agent knew members to come back to.
   [[nodiscard]] bool knows_members() const { return knows_members_; }
 
@@ -215,7 +213,6 @@ class Cluster {
   std::unordered_map<membership::MessageId, EventDone> own_events_;
   std::unordered_map<membership::MessageId, QueryListener> own_queries_;
   std::unordered_map<membership::MessageId, ConfirmListener> own_confirms_;
-  std::map<membership::NodeId, membership::Address> lost_;
   bool knows_members_ = false;
   bool wants_past_ = false;
   bool replay_asked_ = false;

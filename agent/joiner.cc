@@ -40,7 +40,6 @@ Joiner::Joiner(asio::io_context& io, Cluster& cluster, Log& log, JoinerOptions o
       options_(std::move(options)),
       gave_up_(std::move(gave_up)),
       retry_timer_(io),
-      lost_timer_(io),
       random_(random_seed()) {}
 
 void Joiner::start_join(const std::vector<std::string>& targets, bool replay,
@@ -53,13 +52,11 @@ void Joiner::start_join(const std::vector<std::string>& targets, bool replay,
 
 void Joiner::start() {
   if (!options_.retry_join.empty()) try_now();
-  look_later();
 }
 
 void Joiner::stop() {
   stopped_ = true;
   retry_timer_.cancel();
-  lost_timer_.cancel();
 }
 
 // --- retry_join --------------------------------------------------------------------------------
@@ -104,25 +101,6 @@ bool Joiner::alone() const {
            return member.status == membership::Status::kAlive ||
                   member.status == membership::Status::kSuspect;
          }) <= 1;
-}
-
-// --- members that failed long ago --------------------------------------------------------------
-
-void Joiner::look_later() {
-  lost_timer_.expires_after(jittered(options_.lost_interval));
-  lost_timer_.async_wait([this](const asio::error_code& error) {
-    if (!error && !stopped_) look();
-  });
-}
-
-void Joiner::look() {
-  const std::vector<membership::Address> lost = cluster_.lost_members();
-  if (!lost.empty()) {
-    cluster_.join(lost[random_.below(lost.size())], false, [this](const JoinOutcome& outcome) {
-      if (outcome.contacted > 0) log_.info("cluster", "found a member that was lost");
-    });
-  }
-  look_later();
 }
 
 /// Within a quarter of the interval, so that hosts that started together do not call together.

@@ -2,9 +2,8 @@
 //
 // Joiner: sees to it that this agent finds its cluster, and finds it again. At start it joins as it
 // was told (start_join); in the background it tries the members of retry_join until one answers,
-// and again whenever it is alone; and now and then it looks whether a member that failed long ago
-// is back, so that two halves of a cluster meet again however long they were apart. (The node
-// itself goes back to members of an earlier process, and to those that failed lately.)
+// and again whenever it is alone. (The node itself goes back to members of an earlier process, and
+// to those that have failed, however long ago.)
 //
 // Event-loop thread only.
 #pragma once
@@ -25,8 +24,6 @@ struct JoinerOptions {
   std::vector<std::string> retry_join;
   membership::Duration retry_interval = std::chrono::seconds(30);
   unsigned max_attempts = 0;  ///< until the first success; 0: for ever
-  /// Between two looks at a member that failed long ago; of all members together.
-  membership::Duration lost_interval = std::chrono::minutes(5);
 };
 
 class Joiner {
@@ -47,8 +44,6 @@ class Joiner {
   void try_now();
   void tried(const JoinOutcome& outcome);
   void try_later();
-  void look_later();
-  void look();
   [[nodiscard]] bool alone() const;
   membership::Duration jittered(membership::Duration interval);
 
@@ -57,7 +52,6 @@ class Joiner {
   const JoinerOptions options_;
   std::function<void()> gave_up_;
   asio::steady_timer retry_timer_;
-  asio::steady_timer lost_timer_;
   membership::Random random_;
   unsigned attempts_ = 0;
   bool joined_ = false;

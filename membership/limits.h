@@ -23,6 +23,8 @@ inline constexpr size_t kMaxTags = 512;
 inline constexpr size_t kMaxName = 128;
 /// Members that one node will keep, of any status.
 inline constexpr size_t kMaxMembers = 100'000;
+/// Members that failed and were reaped, and are still looked for.
+inline constexpr size_t kMaxMissing = 16'384;
 /// (origin, epoch) pairs whose event progress is kept.
 inline constexpr size_t kMaxProgress = 16'384;
 /// Events that wait for those before them: per (origin, epoch), and their bytes altogether.

@@ -52,6 +52,7 @@ struct Restored {
     NodeId id;
     std::string name;
     Address address;
+    bool lost = false;  ///< failed, and not seen again for long: tried ever more rarely
   };
   struct KeptEvent {
     MessageId id;
@@ -108,6 +109,7 @@ struct Statistics {
   uint64_t dropped_fetches = 0;       ///< over kMaxFetches: left to anti-entropy
   uint64_t dropped_beyond = 0;        ///< over kMaxBeyond or kMaxBeyondBytes: fetched again later
   uint64_t dropped_members = 0;       ///< over kMaxMembers
+  uint64_t dropped_lost = 0;          ///< members looked for no more, over kMaxMissing
   uint64_t dropped_progress = 0;      ///< over kMaxProgress
   uint64_t dropped_queries = 0;       ///< forgotten early, over kMaxSeenQueries
   uint64_t dropped_hops = 0;          ///< over kMaxPendingHops: sent once, not repeated

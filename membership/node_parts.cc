@@ -2,8 +2,10 @@
 #include "membership/node_parts.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
+#include "membership/limits.h"
 #include "membership/wire.h"
 
 namespace starling::membership {
@@ -13,7 +15,10 @@ namespace {
 // Being called this much later than asked counts as a stall of this process.
 constexpr Duration kStallLeast = 100ms;
 constexpr size_t kRejoinAtOnce = 3;
+// Between two attempts at any of the members that are missing; of the second, when all of them have
+// been missing for so long that they were forgotten.
 constexpr Duration kLongestRejoinWait = 5min;
+constexpr Duration kLongestLostWait = 30min;
 
 }  // namespace
 
@@ -71,7 +76,10 @@ void Node::Parts::look_through_actions() {
       if (event->change == MemberChange::kJoin && id != context.identity.id) {
         events.joined(restored);
       }
-      if (event->change == MemberChange::kReap) coordinates.forget(id);
+      if (event->change == MemberChange::kReap) {
+        coordinates.forget(id);
+        look_for(event->member);
+      }
       if (gone)
         queries.member_gone(id, event->change == MemberChange::kLeave);  // they stop waiting
     }
@@ -96,8 +104,12 @@ void Node::Parts::rejoin() {
     return table.find(known.id) != nullptr;
   });
   if (to_rejoin.empty() || members.leaving()) return;
-  rejoin_wait =
-      std::clamp<Duration>(2 * rejoin_wait, context.options.probe_interval * 2, kLongestRejoinWait);
+  const auto is_lost = [](const Restored::KnownMember& known) { return known.lost; };
+  const auto lost = std::partition(to_rejoin.begin(), to_rejoin.end(), std::not_fn(is_lost));
+  const auto end = to_rejoin.end();
+  const bool all_lost = lost == to_rejoin.begin() && table.up_count() > 0;
+  rejoin_wait = std::clamp<Duration>(2 * rejoin_wait, context.options.probe_interval * 2,
+                                     all_lost ? kLongestLostWait : kLongestRejoinWait);
   rejoin_at = context.now + rejoin_wait;
   if (table.up_count() > 0) {
     // Back in a cluster, but these are not in it: perhaps the other side of a partition. A ping's
@@ -109,8 +121,28 @@ void Node::Parts::rejoin() {
     outbox.ping(known.address, ping);
     return;
   }
-  for (const Restored::KnownMember& known : context.random.sample(to_rejoin, kRejoinAtOnce)) {
-    sync.rejoin(known.address);
+  // Alone: those of late are the likeliest to be there, and one of the others.
+  const auto call_some = [this](auto first, auto last, size_t count) {
+    const std::vector<Restored::KnownMember> some(first, last);
+    for (const auto& known : context.random.sample(some, count)) sync.rejoin(known.address);
+  };
+  call_some(to_rejoin.begin(), lost, kRejoinAtOnce);
+  call_some(lost, end, 1);
+}
+
+/// A member that failed is forgotten by now, but a partition may last longer than that.
+void Node::Parts::look_for(const Member& lost) {
+  if (lost.status == Status::kLeft || members.leaving()) return;
+  Restored::KnownMember known{lost.id, lost.name, lost.address, true};
+  if (to_rejoin.size() >= kMaxMembers + kMaxMissing) {
+    ++context.statistics.dropped_lost;
+    to_rejoin[context.random.below(to_rejoin.size())] = std::move(known);
+  } else {
+    to_rejoin.push_back(std::move(known));
+  }
+  if (rejoin_at == kNever) {
+    rejoin_wait = Duration{0};
+    rejoin_at = context.now + context.options.probe_interval * 2;
   }
 }
 

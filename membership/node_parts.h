@@ -119,6 +119,7 @@ struct Node::Parts {
   void receive_stream(StreamId id, const proto::StreamMessage& message);
   void stream_closed(StreamId id, StreamEnd end);
   void rejoin();
+  void look_for(const Member& lost);
   void check_leave();
   [[nodiscard]] TimePoint next_deadline() const;
   [[nodiscard]] TimePoint earliest_deadline() const;

@@ -3,6 +3,7 @@
 // What is read: headers and bodies of requests. What is written: serf_codec_write.cc.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "agent/control/serf_codec.h"
@@ -18,6 +19,8 @@ struct CommandRow {
   std::string_view name;
   bool has_body;
 };
+
+constexpr double kLargestExact = 9007199254740992.0;  // 2^53
 
 constexpr std::array kCommands = {
     CommandRow{Command::kHandshake, "handshake", true},
@@ -69,6 +72,12 @@ class Body {
     if (value == nullptr) return 0;
     const auto* number = value->get_if<uint64_t>();
     if (number != nullptr && *number <= most) return *number;
+    // JavaScript has no other numbers, and its clients send those above 32 bits as what they are.
+    const auto* real = value->get_if<double>();
+    if (real != nullptr && *real >= 0 && *real <= kLargestExact && std::trunc(*real) == *real &&
+        static_cast<uint64_t>(*real) <= most) {
+      return static_cast<uint64_t>(*real);
+    }
     wrong(key, "a number from 0 to " + std::to_string(most));
     return 0;
   }

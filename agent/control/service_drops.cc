@@ -36,6 +36,7 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.hops_abandoned", counts.pushes_abandoned);
   drops.add("core.hops_full", counts.dropped_hops);
   drops.add("core.hops_useless", counts.dropped_push_retries);
+  drops.add("core.lost_full", counts.dropped_lost);
   drops.add("core.members_full", counts.dropped_members);
   drops.add("core.messages_expired", counts.expired_direct);
   drops.add("core.messages_full", counts.dropped_direct);

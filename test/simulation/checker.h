@@ -240,6 +240,7 @@ class Checker : public Observer {
   void check_failed(NodeIndex node, const membership::MemberEvent& event, const Seen& seen);
   void check_left(NodeIndex node, const membership::Member& member);
   void check_evidence(NodeIndex node, const membership::MemberEvent& event);
+  [[nodiscard]] bool lives_on(const membership::Member& member, const Seen& seen) const;
   void check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen);
   void witness(NodeIndex node, const membership::MemberState& member, Seen& seen);
   void check_owner(NodeIndex node, const membership::MemberState& member, Owner& owner);

@@ -124,6 +124,15 @@ void Checker::check_left(NodeIndex node, const membership::Member& member) {
   }
 }
 
+/// It was forgotten as failed and lives on at the same version: it could not refute what nobody
+/// told it.
+bool Checker::lives_on(const membership::Member& member, const Seen& seen) const {
+  NodeIndex subject = kNoNode;
+  return seen.status == Status::kFailed && member.incarnation == seen.incarnation &&
+         running_member(member.id, &subject) &&
+         world_.node(subject).self().incarnation == member.incarnation;
+}
+
 void Checker::check_order(NodeIndex node, const membership::MemberEvent& event, Seen& seen) {
   const Phase before = seen.phase;
   const bool gone = before == Phase::kFailed || before == Phase::kLeft;
@@ -131,6 +140,10 @@ void Checker::check_order(NodeIndex node, const membership::MemberEvent& event, 
   switch (event.change) {
     case MemberChange::kJoin:
       right = before != Phase::kAlive;
+      if (before == Phase::kReaped && lives_on(event.member, seen)) {
+        seen.incarnation = {};
+        seen.status = Status::kAlive;
+      }
       if ((gone || before == Phase::kReaped) && event.member.incarnation <= seen.incarnation) {
         violate("no-resurrection", node, event.member.name, " is back at ",
                 event.member.incarnation.value, " and was gone at ", seen.incarnation.value);

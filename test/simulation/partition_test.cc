@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Partitions, restarts and replacements: who is who afterwards.
+#include <cstdio>
 #include <numeric>
 
 #include "test/simulation/cluster.h"
@@ -32,6 +33,24 @@ TEST_CASE("a partition of halves heals") {
   cluster.world.heal();
   const Duration took = cluster.settle(60s);
   INFO("agreed " << seconds(took) << " s after the healing");
+}
+
+TEST_CASE("a partition heals that lasted until both sides had forgotten each other") {
+  for (const auto& [length, bound] : {std::pair<Duration, Duration>{5min, 5min}, {3h, 31min}}) {
+    WorldOptions options = seeded(29);
+    options.node.reconnect_timeout = 1min;
+    Cluster cluster(options);
+    cluster.boot(12);
+    cluster.world.partition({range(0, 5)});
+    cluster.world.run_for(length);
+    for (NodeIndex node = 0; node < 12; ++node) {
+      REQUIRE(cluster.world.node(node).members().size() == (node < 5 ? 5 : 7));
+    }
+    cluster.world.heal();
+    const Duration took = cluster.settle(bound);
+    std::printf("%.0f min apart and forgotten: one cluster again after %.0f s\n",
+                seconds(length) / 60, seconds(took));
+  }
 }
 
 TEST_CASE("a short partition fails nobody") {

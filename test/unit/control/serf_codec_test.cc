@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/control/serf_codec.h"
 
+#include <limits>
+
 #include "test/catch.h"
 
 using namespace starling;
@@ -82,6 +84,20 @@ TEST_CASE("a stream without a type is of all events, and may answer queries") {
   const auto monitor = request(Command::kMonitor, Writer().map(1).text("LogLevel").nil().take());
   REQUIRE(monitor);
   CHECK(monitor->monitor().event_filter().empty());
+}
+
+TEST_CASE("whole numbers may come as floating point as JavaScript has them") {
+  const auto timeout = [](double value) {
+    return request(Command::kQuery, Writer().map(1).text("Timeout").real(value).take());
+  };
+  const auto query = timeout(5e9);
+  REQUIRE(query);
+  CHECK(query->query().timeout_ms() == 5000);
+  for (const double wrong :
+       {0.5, -1.0, 1e300, 9007199254740994.0, std::numeric_limits<double>::infinity(),
+        std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK_FALSE(timeout(wrong));
+  }
 }
 
 TEST_CASE("fields of the wrong type are named") {
