@@ -27,6 +27,9 @@ std::optional<JobState> parse_state(const std::string& name) {
   return std::nullopt;
 }
 
+// For a job that is between its queue and its process, or has just ended.
+constexpr int64_t kKillWait_ms = 2000;
+
 Result<JobQuery> read_query(const JobRequest& request) {
   JobQuery query;
   query.number = request.number();
@@ -83,12 +86,12 @@ void JobDesk::find(uint64_t number, const Answer& answer,
   });
 }
 
-void JobDesk::ask(const JobRequest& request, Answer answer) {
+void JobDesk::ask(const JobRequest& request, const Answer& answer) {
   const int64_t deadline_ms =
       handlers::unix_ms() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms);
   switch (request.action()) {
     case JobRequest::LIST:
-      return list(request, deadline_ms, std::move(answer));
+      return list(request, deadline_ms, answer);
     case JobRequest::SHOW:
       return find(request.number(), answer, [answer](const JobRow& row) {
         JobReply reply;
@@ -96,10 +99,9 @@ void JobDesk::ask(const JobRequest& request, Answer answer) {
         answer(std::move(reply));
       });
     case JobRequest::LOGS:
-      return logs(request, deadline_ms, std::move(answer));
+      return logs(request, deadline_ms, answer);
     case JobRequest::KILL:
-      return find(request.number(), answer,
-                  [this, answer](const JobRow& row) { kill(row, answer); });
+      return kill(request.number(), handlers::unix_ms() + kKillWait_ms, answer);
     case JobRequest::RETRY:
       return ledger_.retry(request.number(), [answer](const Result<JobRow>& row) {
         if (!row) return answer(tl::unexpected(row.error()));
@@ -126,7 +128,7 @@ void JobDesk::ask(const JobRequest& request, Answer answer) {
   }
 }
 
-void JobDesk::list(const JobRequest& request, int64_t deadline_ms, Answer answer) {
+void JobDesk::list(const JobRequest& request, int64_t deadline_ms, const Answer& answer) {
   auto query = read_query(request);
   if (!query) return answer(tl::unexpected(query.error()));
   // Before the list: what is settled by now is in it.
@@ -177,14 +179,14 @@ bool JobDesk::look_again(int64_t deadline_ms, std::function<void()> again) {
   return true;
 }
 
-void JobDesk::logs(const JobRequest& request, int64_t deadline_ms, Answer answer) {
+void JobDesk::logs(const JobRequest& request, int64_t deadline_ms, const Answer& answer) {
   find(request.number(), answer, [this, request, deadline_ms, answer](const JobRow& row) {
     logs_of(request, row, deadline_ms, answer);
   });
 }
 
 void JobDesk::logs_of(const JobRequest& request, const JobRow& row, int64_t deadline_ms,
-                      Answer answer) {
+                      const Answer& answer) {
   JobReply reply;
   describe(row, *reply.add_jobs());
   const unsigned attempt = request.attempt() != 0 ? request.attempt() : row.attempt;
@@ -205,15 +207,22 @@ void JobDesk::logs_of(const JobRequest& request, const JobRow& row, int64_t dead
   answer(std::move(reply));
 }
 
-void JobDesk::kill(const JobRow& row, const Answer& answer) {
-  if (!dispatcher_.kill_job(row.number)) {
-    return answer(fail(ErrorKind::kConflict, "job " + std::to_string(row.number) +
-                                                 " does not run or wait: it is " +
-                                                 std::string(job_state_name(row.state))));
-  }
-  JobReply reply;
-  describe(row, *reply.add_jobs());
-  answer(std::move(reply));
+void JobDesk::kill(uint64_t number, int64_t deadline_ms, const Answer& answer) {
+  find(number, answer, [this, number, deadline_ms, answer](const JobRow& row) {
+    if (dispatcher_.kill_job(number)) {
+      JobReply reply;
+      describe(row, *reply.add_jobs());
+      return answer(std::move(reply));
+    }
+    const std::string name = "job " + std::to_string(number);
+    const std::string state(job_state_name(row.state));
+    if (is_final(row.state)) {
+      return answer(fail(ErrorKind::kConflict, name + " does not run or wait: it is " + state));
+    }
+    if (look_again(deadline_ms, [=, this] { kill(number, deadline_ms, answer); })) return;
+    answer(fail(ErrorKind::kBusy,
+                name + " is " + state + ", and about to start or to end: try again soon"));
+  });
 }
 
 }  // namespace starling::agent

@@ -39,18 +39,18 @@ class JobDesk {
       : io_(io), ledger_(ledger), dispatcher_(dispatcher) {}
 
   /// `answer` is called once, later.
-  void ask(const control::JobRequest& request, Answer answer);
+  void ask(const control::JobRequest& request, const Answer& answer);
 
  private:
-  void list(const control::JobRequest& request, int64_t deadline_ms, Answer answer);
+  void list(const control::JobRequest& request, int64_t deadline_ms, const Answer& answer);
   void listed(const control::JobRequest& request, int64_t deadline_ms, JobLedger::CauseState state,
               const std::vector<JobRow>& rows, const Answer& answer);
   /// `again` soon, if there is time and room to wait; false: not.
   bool look_again(int64_t deadline_ms, std::function<void()> again);
-  void logs(const control::JobRequest& request, int64_t deadline_ms, Answer answer);
+  void logs(const control::JobRequest& request, int64_t deadline_ms, const Answer& answer);
   void logs_of(const control::JobRequest& request, const JobRow& row, int64_t deadline_ms,
-               Answer answer);
-  void kill(const JobRow& row, const Answer& answer);
+               const Answer& answer);
+  void kill(uint64_t number, int64_t deadline_ms, const Answer& answer);
   /// The job that `request` names, or an error to `answer`.
   void find(uint64_t number, const Answer& answer, std::function<void(const JobRow&)> found);
 

@@ -85,6 +85,7 @@ class Display {
     if (all > room) {
       // Those that have come to a good end go first from view.
       std::vector<JobBoard::Line> ordered;
+      ordered.reserve(all);
       for (const bool well : {false, true}) {
         for (const JobBoard::Line& line : lines) {
           if ((line.state == "succeeded" || line.state == "no handler") == well) {
@@ -96,6 +97,7 @@ class Display {
       lines.resize(room);
     }
     std::vector<std::vector<Cell>> rows;
+    rows.reserve(lines.size());
     for (const JobBoard::Line& line : lines) rows.push_back(job_cells(line));
     // Up and wipe what stands there; no line may wrap, or the next way up would be too short.
     if (drawn_ > 0) context_.out << "\x1b[" << drawn_ << "A\r\x1b[J";
