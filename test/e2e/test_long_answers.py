@@ -25,8 +25,8 @@ CONFIG = """event_handlers:
 
 
 class LongAnswers(Case):
-    def hosts(self, *names):
-        config = harness.write_file(f"{self.folder}/deploy.yaml", CONFIG)
+    def hosts(self, *names, more=""):
+        config = harness.write_file(f"{self.folder}/deploy.yaml", CONFIG + more)
         agents = self.cluster(*names, arguments=["-config-file", config])
         for agent in agents:
             self.addCleanup(harness.write_file, agent.path("go"), "")
@@ -103,7 +103,8 @@ class LongAnswers(Case):
         self.assertEqual((following.returncode, errors), (0, ""))
 
     def test_events_that_are_coalesced_are_followed_as_well(self):
-        alpha, = self.hosts("alpha")
+        # Long enough for a slow machine: the third has to come before the second is handled.
+        alpha, = self.hosts("alpha", more="    coalesce: {quiet: 20s, longest: 40s}\n")
         self.go(alpha)
         self.assertEqual(alpha.cli("event", "-wait", "deploy", "v1").returncode, 0)
         first = alpha.spawn_cli("event", "-wait", "deploy", "v2")
@@ -115,7 +116,8 @@ class LongAnswers(Case):
 
     def test_the_wait_may_be_limited(self):
         alpha, = self.hosts("alpha")
-        done = alpha.cli("event", "-wait", "-wait-timeout", "700ms", "deploy", "v1", check=False)
+        limit = f"{2 * harness.SCALE:.0f}s"
+        done = alpha.cli("event", "-wait", "-wait-timeout", limit, "deploy", "v1", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("no answer", done.stdout)
         self.assertIn("it had not ended when the wait did", done.stdout)
