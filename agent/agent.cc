@@ -66,6 +66,7 @@ Result<void> Agent::start() {
                      .door = [this] { return server_->counters(); },
                      .rpc = [this] { return rpc_ ? rpc_->counters() : SerfServerCounters{}; }});
   if (auto opened = open_doors(); !opened) return opened;
+  open_statsd();
   begin();
   return {};
 }
@@ -93,6 +94,17 @@ Result<void> Agent::open_rpc() {
   }
   log_->warn("rpc", listening.error().message + ": Serf's clients are not answered" + remedy);
   return {};
+}
+
+void Agent::open_statsd() {
+  Statsd::Options options;
+  options.host = config_.node_name;
+  for (const std::string& server : {config_.statsd_addr, config_.statsite_addr}) {
+    if (!server.empty()) options.servers.push_back(server);
+  }
+  if (options.servers.empty()) return;
+  statsd_ = std::make_unique<Statsd>(io_, *log_, std::move(options),
+                                     [this] { return service_->describe(); });
 }
 
 Result<void> Agent::open_log() {

@@ -25,6 +25,7 @@
 #include "agent/log.h"
 #include "agent/missed_events.h"
 #include "agent/notify.h"
+#include "agent/statsd.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
 #include "handlers/dispatcher.h"
@@ -47,6 +48,7 @@ class Agent {
   Result<void> open_cluster();
   Result<void> open_doors();
   Result<void> open_rpc();
+  void open_statsd();
   void begin();
   void joined();
   void print_banner() const;
@@ -95,6 +97,7 @@ class Agent {
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;
   std::unique_ptr<SerfServer> rpc_;  // none: not offered
+  std::unique_ptr<Statsd> statsd_;   // none: nobody is told
   asio::signal_set signals_;
   asio::steady_timer watchdog_;
   asio::steady_timer deadline_;  // of the leave, then of the stop

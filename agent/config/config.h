@@ -157,6 +157,10 @@ struct Config {
   bool enable_syslog = false;
   std::string syslog_facility = "LOCAL0";
 
+  // --- metrics ---
+  std::string statsd_addr;    ///< "host:port" of a server that is told counters, or empty
+  std::string statsite_addr;  ///< the same
+
   // --- protocol ---
   std::string profile = "lan";
   membership::Options options;  ///< the profile with single values changed; validated

@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "agent/config/endpoint.h"
 #include "agent/config/flag_keys.h"
 #include "agent/config/handler_keys.h"
 #include "agent/config/rpc.h"
@@ -75,6 +76,35 @@ Result<void> set_syslog_facility(Draft& draft, const Value& value) {
 
 std::string show_syslog_facility(const Config& config) {
   return json_string(config.syslog_facility);
+}
+
+constexpr uint16_t kStatsdPort = 8125;
+
+/// Kept with its port.
+template <std::string Config::* member>
+Result<void> set_statsd(Draft& draft, const Value& value) {
+  auto text = read_string(value, "statsd_addr");
+  if (!text) return tl::unexpected(text.error());
+  if (text->empty()) {
+    (draft.config.*member).clear();
+    return {};
+  }
+  const auto endpoint = parse_endpoint(*text, kStatsdPort);
+  if (!endpoint || endpoint->host.empty() || endpoint->port == 0) {
+    return key_error(value, "statsd_addr",
+                     quoted(*text) +
+                         " is no address of a statsd server: give "
+                         "host or host:port, like 127.0.0.1:8125");
+  }
+  const bool v6 = endpoint->host.find(':') != std::string::npos;
+  draft.config.*member =
+      (v6 ? "[" + endpoint->host + "]" : endpoint->host) + ":" + std::to_string(endpoint->port);
+  return {};
+}
+
+template <std::string Config::* member>
+std::string show_statsd(const Config& config) {
+  return json_string(config.*member);
 }
 
 Result<void> set_profile(Draft& draft, const Value& value) {
@@ -162,6 +192,10 @@ const std::array kKeys = {
     Key{"log_file", &Config::log_file},
     Key{"enable_syslog", &Config::enable_syslog},
     Key{"syslog_facility", CustomKey{set_syslog_facility, show_syslog_facility}},
+    Key{"statsd_addr",
+        CustomKey{set_statsd<&Config::statsd_addr>, show_statsd<&Config::statsd_addr>}},
+    Key{"statsite_addr",
+        CustomKey{set_statsd<&Config::statsite_addr>, show_statsd<&Config::statsite_addr>}},
     Key{"profile", CustomKey{set_profile, show_profile}},
     Key{"disable_coordinates", OptionKey{&Options::disable_coordinates}},
     Key{"reconnect_interval", OptionKey{&Options::reconnect_interval}},
@@ -183,8 +217,6 @@ const std::array kKeys = {
     Key{"snapshot_path", IgnoredKey{kSnapshot}},
     Key{"discover", IgnoredKey{kNotYet}},
     Key{"mdns", IgnoredKey{kNotYet}},
-    Key{"statsd_addr", IgnoredKey{kNotYet}},
-    Key{"statsite_addr", IgnoredKey{kNotYet}},
     Key{"enable_compression", IgnoredKey{"ignored: packets are small and are not compressed"}},
     Key{"disable_name_resolution",
         IgnoredKey{"ignored: members are told apart by their ids, and no vote ends an agent"}},

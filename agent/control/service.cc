@@ -239,9 +239,13 @@ void Service::coordinate(const Client& client, const control::CoordinateRequest&
   reply(client, std::move(answer));
 }
 
+control::InfoReply Service::describe() const {
+  return describe_agent(parts_, counters_);
+}
+
 void Service::info(const Client& client) {
   Reply answer;
-  *answer.mutable_info() = describe_agent(parts_, counters_);
+  *answer.mutable_info() = describe();
   reply(client, std::move(answer));
 }
 

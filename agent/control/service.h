@@ -76,6 +76,8 @@ class Service : public RequestHandler {
   void saw(const membership::QueryArrived& query);
 
   [[nodiscard]] const Counters& counters() const { return counters_; }
+  /// What `info` tells.
+  [[nodiscard]] control::InfoReply describe() const;
   /// Answers to queries that wait for clients to read.
   [[nodiscard]] size_t held_answers() const;
 

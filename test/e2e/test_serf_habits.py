@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -175,6 +176,16 @@ class Habits(Case):
             self.started[-1].wait()
             wait_for(lambda name=name, wanted=wanted: self.read(name).splitlines() == wanted[:1],
                      "the dead one is out", 30)
+
+    def test_statsd(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind((f"{self.network}.200", 0))
+            server.settimeout(30 * harness.SCALE)
+            address = f"{self.network}.200:{server.getsockname()[1]}"
+            self.fleet(BINARY, ("alpha", {"statsd_addr": address}))
+            lines = server.recv(2048).decode().splitlines()
+        self.assertTrue(all(line.startswith("serf-agent.alpha.") for line in lines), lines)
+        self.assertTrue(all(line.endswith(("|g", "|c")) for line in lines), lines)
 
     def test_debians_example(self):
         """Debian's serf.json.example, as it is but for the network card."""

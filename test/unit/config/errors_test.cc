@@ -185,8 +185,8 @@ TEST_CASE("a control socket path that is too long is refused with the remedy") {
 TEST_CASE("keys of Serf without effect are accepted with a warning") {
   CHECK(OneFile("snapshot_path: /tmp/s\n").warnings() ==
         "agent.yaml:1:16: snapshot_path: ignored: Starling keeps its state in data_dir\n");
-  for (const char* line : {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}",
-                           "statsd_addr: a:1", "statsite_addr: a:1"}) {
+  for (const char* line :
+       {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}", "discover: db"}) {
     CAPTURE(line);
     const std::string warnings = OneFile(std::string(line) + "\n").warnings();
     CHECK(warnings.find("not supported yet, ignored\n") != std::string::npos);
