@@ -6,7 +6,10 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/thread_pool.hpp>
 #include <utility>
+
+#include "agent/net/service_records.h"
 
 namespace starling::agent {
 
@@ -74,7 +77,7 @@ Result<std::vector<Address>> addresses(const LookUp& look_up, const asio::error_
 // Alive as long as the Resolver: handlers hold it weakly and do nothing after that.
 class Resolver::Impl : public std::enable_shared_from_this<Resolver::Impl> {
  public:
-  explicit Impl(asio::io_context& io) : io_(io) {}
+  Impl(asio::io_context& io, std::optional<Address> server) : io_(io), server_(server) {}
 
   void answer_later(Callback callback, Result<std::vector<Address>> result) {
     asio::post(io_, [weak = weak_from_this(), callback = std::move(callback),
@@ -103,11 +106,52 @@ class Resolver::Impl : public std::enable_shared_from_this<Resolver::Impl> {
         });
   }
 
+  /// The hosts of a service, then the addresses of all of these.
+  void look_up_service(std::string name, Callback callback, std::chrono::milliseconds timeout) {
+    if (!services_) services_ = std::make_unique<asio::thread_pool>(1);
+    asio::post(*services_, [&io = io_, weak = weak_from_this(), server = server_, timeout,
+                            name = std::move(name), callback = std::move(callback)]() mutable {
+      auto hosts = agent::look_up_service(name, server);
+      asio::post(io, [weak, timeout, callback = std::move(callback), hosts = std::move(hosts)] {
+        if (const auto self = weak.lock()) self->look_up_hosts(hosts, callback, timeout);
+      });
+    });
+  }
+
  private:
+  struct Gathered {
+    size_t open = 0;
+    std::vector<Address> found;
+    std::optional<Error> error;
+  };
+
+  void look_up_hosts(const Result<std::vector<Target>>& hosts, const Callback& callback,
+                     std::chrono::milliseconds timeout) {
+    if (!hosts) return callback(tl::unexpected(hosts.error()));
+    const auto gathered = std::make_shared<Gathered>();
+    gathered->open = hosts->size();
+    for (const Target& host : *hosts) {
+      const auto done = [gathered, callback](const Result<std::vector<Address>>& addresses) {
+        if (!addresses) gathered->error = addresses.error();
+        if (addresses) {
+          gathered->found.insert(gathered->found.end(), addresses->begin(), addresses->end());
+        }
+        if (--gathered->open > 0) return;
+        if (gathered->found.empty()) return callback(tl::unexpected(*gathered->error));
+        callback(std::move(gathered->found));
+      };
+      look_up(host, done, timeout);
+    }
+  }
+
   asio::io_context& io_;
+  const std::optional<Address> server_;
+  // Its destruction waits for the look-up that runs.
+  std::unique_ptr<asio::thread_pool> services_;
 };
 
-Resolver::Resolver(asio::io_context& io) : impl_(std::make_shared<Impl>(io)) {}
+Resolver::Resolver(asio::io_context& io, std::optional<Address> server)
+    : impl_(std::make_shared<Impl>(io, server)) {}
 
 Resolver::~Resolver() = default;
 
@@ -121,6 +165,9 @@ void Resolver::resolve(std::string_view text, Callback callback,
   if (const auto literal = Address::from_ip(target->host, target->port)) {
     impl_->answer_later(std::move(callback), std::vector<Address>{*literal});
     return;
+  }
+  if (is_service(target->host)) {
+    return impl_->look_up_service(std::move(target->host), std::move(callback), timeout);
   }
   impl_->look_up(std::move(*target), std::move(callback), timeout);
 }

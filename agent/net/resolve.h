@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From what a user writes to addresses: "host", "host:port", "name/host:port", "[v6]:port", "v6".
-// Event-loop thread only; names are looked up on Asio's own resolver thread.
+// From what a user writes to addresses: "host", "host:port", "name/host:port", "[v6]:port", "v6",
+// and
+// "_service._tcp.domain" for the hosts and ports that DNS names for it (SRV).
+// Event-loop thread only; names are looked up on Asio's own resolver thread, services on another.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,7 +40,8 @@ class Resolver {
   /// error that names it: kInvalid, kNotFound, kUnavailable, kTimeout.
   using Callback = std::function<void(Result<std::vector<membership::Address>>)>;
 
-  explicit Resolver(asio::io_context& io);
+  /// `server`: asked for services instead of those in /etc/resolv.conf.
+  explicit Resolver(asio::io_context& io, std::optional<membership::Address> server = {});
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;

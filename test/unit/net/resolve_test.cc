@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/net/resolve.h"
 
+#include <array>
 #include <asio/io_context.hpp>
+#include <asio/ip/udp.hpp>
 #include <optional>
+#include <set>
 
+#include "agent/net/service_records.h"
 #include "test/catch.h"
 
 namespace starling::agent {
@@ -126,6 +130,107 @@ TEST_CASE("a look-up whose time is up is answered once") {
   CHECK(answers == 20);
 }
 
+/// A DNS server that answers every question with the same records.
+class NameServer {
+ public:
+  NameServer(asio::io_context& io, std::string records, uint16_t count, uint8_t error = 0)
+      : socket_(io, {asio::ip::make_address("127.0.0.1"), 0}),
+        records_(std::move(records)),
+        count_(count),
+        error_(error) {
+    wait();
+  }
+  [[nodiscard]] Address address() const {
+    return *Address::from_ip("127.0.0.1", socket_.local_endpoint().port());
+  }
+  /// An SRV record; `host` in DNS's own form.
+  static std::string record(uint16_t priority, uint16_t weight, uint16_t port, std::string host) {
+    std::string data;
+    for (const uint16_t number : {priority, weight, port}) data += two(number);
+    data += host;
+    return two(0xc00c) + two(33) + two(1) + std::string("\0\0\0\x3c", 4) +
+           two(static_cast<uint16_t>(data.size())) + data;
+  }
+
+ private:
+  static std::string two(uint16_t number) {
+    return {static_cast<char>(number >> 8), static_cast<char>(number & 0xff)};
+  }
+  void wait() {
+    socket_.async_receive_from(
+        asio::buffer(question_), asker_, [this](const asio::error_code& error, size_t size) {
+          if (error) return;
+          std::string reply(question_.data(), size);
+          reply.replace(2, 2, two(static_cast<uint16_t>(0x8180 | error_)));
+          reply.replace(6, 6, two(count_) + std::string(4, '\0'));
+          reply.resize(reply.find('\0', 12) + 5);  // without what follows the question
+          reply += records_;
+          socket_.send_to(asio::buffer(reply), asker_);
+          wait();
+        });
+  }
+
+  asio::ip::udp::socket socket_;
+  asio::ip::udp::endpoint asker_;
+  std::array<char, 1024> question_{};
+  std::string records_;
+  uint16_t count_;
+  uint8_t error_;
+};
+
+Result<std::vector<Address>> service(std::string records, uint16_t count, uint8_t error = 0) {
+  asio::io_context io;
+  const NameServer server(io, std::move(records), count, error);
+  Resolver resolver(io, server.address());
+  std::optional<Result<std::vector<Address>>> answer;
+  resolver.resolve("_starling._tcp.example.com", [&](const auto& found) { answer = found; });
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!answer && std::chrono::steady_clock::now() < deadline) {
+    io.run_one_for(std::chrono::milliseconds(20));
+  }
+  REQUIRE(answer);
+  return *answer;
+}
+
+const std::string kLocalhost("\x09localhost\0", 11);
+
+TEST_CASE("a service is all of its hosts with their ports") {
+  const auto found = service(NameServer::record(20, 5, 7003, kLocalhost) +
+                                 NameServer::record(10, 1, 7002, kLocalhost) +
+                                 NameServer::record(10, 9, 7001, kLocalhost),
+                             3);
+  REQUIRE(found);
+  std::set<uint16_t> ports;
+  for (const Address& address : *found) {
+    CHECK(address.is_loopback());
+    ports.insert(address.port());
+  }
+  CHECK(ports == std::set<uint16_t>{7001, 7002, 7003});
+}
+
+TEST_CASE("a service that is not there is told from one that nobody knows of") {
+  CHECK(service("", 0).error().kind == ErrorKind::kNotFound);
+  CHECK(service("", 0, 3).error().kind == ErrorKind::kNotFound);
+  CHECK(service(NameServer::record(1, 1, 7001, std::string(1, '\0')), 1).error().kind ==
+        ErrorKind::kNotFound);
+  CHECK(service("", 0, 2).error().kind == ErrorKind::kUnavailable);
+  // Records that end before their time, or point nowhere.
+  const std::string whole = NameServer::record(1, 1, 7001, kLocalhost);
+  for (size_t size = 1; size < whole.size(); size += 3) {
+    CHECK_FALSE(service(whole.substr(0, size), 1));
+  }
+  CHECK_FALSE(service(NameServer::record(1, 1, 7001, "\xff\xff"), 1));
+}
+
+TEST_CASE("what names a service") {
+  CHECK(is_service("_starling._tcp.example.com"));
+  CHECK(is_service("_serf._udp.local"));
+  for (const char* other :
+       {"_starling", "_starling.example.com", "starling._tcp.example.com", "_a._tcp", "web1", ""}) {
+    CHECK_FALSE(is_service(other));
+  }
+}
+
 TEST_CASE("a resolver that is gone calls nobody") {
   asio::io_context io;
   bool called = false;
@@ -133,6 +238,7 @@ TEST_CASE("a resolver that is gone calls nobody") {
     Resolver resolver(io);
     resolver.resolve("localhost", [&](const auto&) { called = true; });
     resolver.resolve("127.0.0.1", [&](const auto&) { called = true; });
+    resolver.resolve("_none._tcp.invalid", [&](const auto&) { called = true; });
   }
   io.run_for(std::chrono::seconds(30));
   CHECK_FALSE(called);
