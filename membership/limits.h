@@ -41,6 +41,10 @@ inline constexpr size_t kMaxAnswers = 64;
 inline constexpr size_t kMaxPendingHops = 16'384;
 /// Records gathered for one broadcast.
 inline constexpr size_t kMaxBatched = 8192;
+/// Packets of one class of traffic that wait for room in Options::egress_rate, bytes.
+inline constexpr size_t kMaxOutboundBytes = 4U << 20;
+/// Bulk on streams that waits for it.
+inline constexpr size_t kMaxBulkBytes = 64U << 20;
 /// Direct messages waiting for an acknowledgement.
 inline constexpr size_t kMaxDirect = 4096;
 /// Bytes of these together.

@@ -341,6 +341,7 @@ Sizes Node::sizes() const {
   sizes.beyond_bytes = p.events.waiting_bytes();
   sizes.coordinates = p.coordinates.size();
   sizes.fetches = p.payloads.size();
+  sizes.outbound_bytes = p.outbox.waiting_bytes();
   return sizes;
 }
 

@@ -101,6 +101,7 @@ struct Statistics {
   uint64_t push_retries = 0;
   uint64_t pushes_abandoned = 0;
   uint64_t syncs = 0;
+  uint64_t full_transfers = 0;  ///< all members sent at once, to who knew none
   uint64_t events_accepted = 0;
   uint64_t events_missed = 0;     ///< known to have existed, no longer held by anybody asked
   uint64_t payloads_fetched = 0;  ///< of large events, over streams
@@ -125,6 +126,13 @@ struct Statistics {
   uint64_t rejected_coordinates = 0;  ///< not believed, or over kMaxMembers
   uint64_t coordinate_resets = 0;     ///< of our own, which had become impossible
   uint64_t abandoned_pulls = 0;       ///< announced, but no holder sent it: left to anti-entropy
+  // Packets for which there was no room in the queue of their class, over kMaxOutboundBytes.
+  uint64_t dropped_probe_packets = 0;
+  uint64_t dropped_refutation_packets = 0;
+  uint64_t dropped_member_packets = 0;
+  uint64_t dropped_query_packets = 0;
+  uint64_t dropped_event_packets = 0;
+  uint64_t dropped_bulk = 0;  ///< pieces of bulk, over kMaxBulkBytes: fetched from others, or later
   // Refused to users of this agent, who were told why.
   uint64_t refused_events_rate = 0;
   uint64_t refused_events_size = 0;
@@ -217,6 +225,8 @@ struct Sizes {
   size_t beyond_bytes = 0;   ///< <= kMaxBeyondBytes
   size_t coordinates = 0;    ///< of others; <= kMaxMembers
   size_t fetches = 0;        ///< payloads to be fetched; <= kMaxFetches
+  size_t outbound_bytes =
+      0;  ///< of packets that wait; <= kMaxOutboundBytes of each class, bulk kMaxBulkBytes
 };
 
 class DescriptionPool;

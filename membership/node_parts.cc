@@ -95,7 +95,7 @@ TimePoint Node::Parts::earliest_deadline() const {
   return std::min({prober.next_deadline(), members.next_deadline(), tree.next_deadline(),
                    announcements.next_deadline(), events.next_deadline(), queries.next_deadline(),
                    messenger.next_deadline(), sync.next_deadline(), streams.next_deadline(),
-                   payloads.next_deadline(), rejoin_at, leave_by});
+                   payloads.next_deadline(), outbox.next_deadline(), rejoin_at, leave_by});
 }
 
 void Node::Parts::rejoin() {

@@ -48,7 +48,7 @@ struct Node::Parts {
         routes(context, table),
         coordinates(context),
         prober(context, table, members, outbox, streams, health, routes, coordinates),
-        payloads(context, table, events, streams),
+        payloads(context, table, events, streams, outbox),
         messenger(context, table, outbox, streams),
         rates(context.options, now),
         queries(context, table, members, messenger, rates),

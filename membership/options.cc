@@ -99,6 +99,8 @@ Result<void> Options::validate() const {
       {announce_delay >= 0ms, "announce_delay must not be negative"},
       {retransmit_mult >= 1, "retransmit_mult must be at least 1"},
       {sync_after > 0ms, "sync_after must be above 0"},
+      {egress_rate == 0 || egress_rate >= (16U << 10),
+       "egress_rate must be 0 (no limit) or at least 16384 bytes"},
       {reconnect_timeout > 0ms, "reconnect_timeout must be above 0"},
       {tombstone_timeout > 0ms, "tombstone_timeout must be above 0"},
       {reconnect_interval > 0ms, "reconnect_interval must be above 0"},

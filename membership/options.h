@@ -91,6 +91,14 @@ struct Options {
   unsigned retransmit_mult = 4;
   /// A difference of fingerprints that lasts this long is synchronised. > 0.
   Duration sync_after = 1s;
+  /// The tree divides the members at the borders of zones first, so that news crosses from site to
+  /// site once.
+  bool tree_by_zone = true;
+  /// Bytes that this node sends a second, in packets and payloads of large events, after an eighth
+  /// of it at once. What is more waits, urgent classes first (gossip/traffic.h). 0: no limit.
+  size_t egress_rate = 16U << 20;
+  /// Each class of traffic has a share of it that others cannot take.
+  bool traffic_floors = true;
 
   // --- members that are gone ---
   /// Failed (left) members are kept this long, then reaped.

@@ -247,6 +247,7 @@ const std::array kProtocolKeys = {
     Key{"announce_delay", OptionKey{&Options::announce_delay}},
     Key{"retransmit_mult", OptionKey{&Options::retransmit_mult}},
     Key{"sync_after", OptionKey{&Options::sync_after}},
+    Key{"egress_rate", OptionKey{&Options::egress_rate}},
     Key{"leave_timeout", OptionKey{&Options::leave_timeout}},
     Key{"stream_timeout", OptionKey{&Options::stream_timeout}},
     Key{"query_timeout_base", OptionKey{&Options::query_timeout_base}},

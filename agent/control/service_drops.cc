@@ -27,6 +27,7 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.answers_size", counts.refused_answers_size);
   drops.add("core.announcements_full", counts.dropped_ids);
   drops.add("core.batches_full", counts.dropped_batched);
+  drops.add("core.bulk_full", counts.dropped_bulk);
   drops.add("core.coordinates_rejected", counts.rejected_coordinates);
   drops.add("core.events_missed", counts.events_missed);
   drops.add("core.events_rate", counts.refused_events_rate);
@@ -41,7 +42,12 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.messages_expired", counts.expired_direct);
   drops.add("core.messages_full", counts.dropped_direct);
   drops.add("core.messages_uncarried", counts.uncarried_direct);
+  drops.add("core.packets_events_full", counts.dropped_event_packets);
   drops.add("core.packets_malformed", counts.malformed_packets);
+  drops.add("core.packets_members_full", counts.dropped_member_packets);
+  drops.add("core.packets_probes_full", counts.dropped_probe_packets);
+  drops.add("core.packets_queries_full", counts.dropped_query_packets);
+  drops.add("core.packets_refutations_full", counts.dropped_refutation_packets);
   drops.add("core.progress_full", counts.dropped_progress);
   drops.add("core.pulls_abandoned", counts.abandoned_pulls);
   drops.add("core.queries_forgotten", counts.dropped_queries);

@@ -75,6 +75,7 @@ void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {
   protocol.add("pushes_sent", counts.pushes_sent);
   protocol.add("push_retries", counts.push_retries);
   protocol.add("syncs", counts.syncs);
+  protocol.add("full_transfers", counts.full_transfers);
   protocol.add("events_accepted", counts.events_accepted);
   protocol.add("events_missed", counts.events_missed);
   protocol.add("stalls", parts.cluster.statistics().stalls);

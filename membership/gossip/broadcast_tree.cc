@@ -31,6 +31,10 @@ constexpr Duration kCoveredFor = std::chrono::seconds(10);
 constexpr size_t kBatchBytes = kMaxPacket - 120;
 constexpr size_t kRecordOverhead = 3;
 
+uint16_t zone_of(const Entry& entry) {
+  return static_cast<uint16_t>(entry.position() >> 48);
+}
+
 template <typename Records>
 uint64_t fingerprint_of(const Records& records) {
   uint64_t hash = 0;
@@ -46,17 +50,22 @@ uint64_t fingerprint_of(const Records& records) {
 
 // --- beginning ---------------------------------------------------------------------------------
 
-void BroadcastTree::publish(const proto::Record& record, const NodeId& origin) {
-  gathered_.erase(record.key());
-  publish_batch({record}, origin);
+TrafficClass BroadcastTree::Batch::traffic() const {
+  return refutation ? TrafficClass::kRefutations : traffic_of(records.front().kind());
 }
 
-void BroadcastTree::publish_batch(Records records, const NodeId& origin) {
+void BroadcastTree::publish(const proto::Record& record, const NodeId& origin, bool refutation) {
+  gathered_.erase(record.key());
+  publish_batch({record}, origin, refutation);
+}
+
+void BroadcastTree::publish_batch(Records records, const NodeId& origin, bool refutation) {
   const Range all{0, UINT64_MAX};
   const uint64_t fingerprint = fingerprint_of(records);
   take_cover(fingerprint, all);
-  spread(std::make_shared<const Records>(std::move(records)), fingerprint, all, true,
-         context_.identity.id, origin);
+  const auto batch =
+      std::make_shared<const Batch>(Batch{std::move(records), fingerprint, refutation});
+  spread(batch, all, true, context_.identity.id, origin);
 }
 
 void BroadcastTree::publish_soon(const proto::Record& record) {
@@ -107,7 +116,7 @@ void BroadcastTree::flush() {
 void BroadcastTree::receive(const Address& from, const NodeId& sender, const proto::Push& push,
                             Verdict verdict, const NodeId& origin) {
   // Acknowledged whatever it was: repeating it would not make it better.
-  outbox_.push_ack(from, push.hop());
+  outbox_.push_ack(from, push.hop(), traffic_of(push));
   for (const proto::Record& record : push.records()) {
     const auto same = gathered_.find(record.key());
     if (same != gathered_.end() && same->second.payload() == record.payload()) {
@@ -119,8 +128,9 @@ void BroadcastTree::receive(const Address& from, const NodeId& sender, const pro
   if (range.begin >= range.end) return;
   const uint64_t fingerprint = fingerprint_of(push.records());
   if (!take_cover(fingerprint, range)) return;
-  spread(std::make_shared<const Records>(push.records().begin(), push.records().end()), fingerprint,
-         range, false, sender, origin);
+  const auto batch = std::make_shared<const Batch>(
+      Batch{{push.records().begin(), push.records().end()}, fingerprint, push.refutation()});
+  spread(batch, range, false, sender, origin);
 }
 
 bool BroadcastTree::take_cover(uint64_t fingerprint, const Range& range) {
@@ -138,8 +148,8 @@ bool BroadcastTree::take_cover(uint64_t fingerprint, const Range& range) {
   return true;
 }
 
-void BroadcastTree::spread(const SharedRecords& records, uint64_t fingerprint, const Range& range,
-                           bool whole, const NodeId& sender, const NodeId& origin) {
+void BroadcastTree::spread(const SharedBatch& batch, const Range& range, bool whole,
+                           const NodeId& sender, const NodeId& origin) {
   const size_t begin = table_.ring_place(range.begin);
   const size_t end = table_.ring_place(range.end);
   std::vector<Entry*> children;
@@ -150,25 +160,63 @@ void BroadcastTree::spread(const SharedRecords& records, uint64_t fingerprint, c
   }
   if (children.empty()) return;
   if (whole && children.size() <= context_.options.tree_direct_max) {
-    for (Entry* child : children) send_hop(*child, records, fingerprint, Range{0, 0}, origin);
+    for (Entry* child : children) send_hop(*child, batch, Range{0, 0}, origin);
     return;
   }
-  const size_t parts = std::min<size_t>(context_.options.tree_fanout, children.size());
-  for (size_t part = 0; part < parts; ++part) {
+  const std::vector<size_t> cuts = divide(children);
+  for (size_t part = 0; part + 1 < cuts.size(); ++part) {
     if (part == 0 && planted(PlantedBug::kTreeForgetsRange)) continue;
-    const size_t first = children.size() * part / parts;
-    const size_t last = children.size() * (part + 1) / parts;
+    const size_t first = cuts[part];
+    const size_t last = cuts[part + 1];
     const Range sub{part == 0 ? range.begin : children[first]->position(),
-                    part + 1 == parts ? range.end : children[last]->position()};
+                    part + 2 == cuts.size() ? range.end : children[last]->position()};
     Entry& child = *children[first + context_.random.below(last - first)];
-    send_hop(child, records, fingerprint, sub, origin);
+    send_hop(child, batch, sub, origin);
   }
 }
 
-void BroadcastTree::send_hop(Entry& child, const SharedRecords& records, uint64_t fingerprint,
-                             const Range& range, const NodeId& origin) {
+std::vector<size_t> BroadcastTree::divide(const std::vector<Entry*>& children) const {
+  const size_t count = children.size();
+  const size_t parts = std::min<size_t>(context_.options.tree_fanout, count);
+  std::vector<size_t> zones = {0};  // where each begins
+  for (size_t i = 1; context_.options.tree_by_zone && i < count; ++i) {
+    if (zone_of(*children[i]) != zone_of(*children[i - 1])) zones.push_back(i);
+  }
+  zones.push_back(count);
+  std::vector<size_t> cuts = {0};
+  if (zones.size() - 1 > parts) {
+    // More zones than parts: some of about equal size together.
+    for (size_t zone = 1; zone + 1 < zones.size(); ++zone) {
+      if (zones[zone] >= count * cuts.size() / parts) cuts.push_back(zones[zone]);
+    }
+    cuts.push_back(count);
+    return cuts;
+  }
+  // Each zone has a part; what is left of them goes where parts are largest.
+  std::vector<size_t> shares(zones.size() - 1, 1);
+  for (size_t left = parts - shares.size(); left > 0; --left) {
+    size_t largest = 0;
+    const auto size = [&](size_t zone) {
+      return static_cast<double>(zones[zone + 1] - zones[zone]) / static_cast<double>(shares[zone]);
+    };
+    for (size_t zone = 1; zone < shares.size(); ++zone) {
+      if (size(zone) > size(largest)) largest = zone;
+    }
+    ++shares[largest];
+  }
+  for (size_t zone = 0; zone < shares.size(); ++zone) {
+    const size_t members = zones[zone + 1] - zones[zone];
+    for (size_t share = 1; share <= shares[zone]; ++share) {
+      cuts.push_back(zones[zone] + members * share / shares[zone]);
+    }
+  }
+  return cuts;
+}
+
+void BroadcastTree::send_hop(Entry& child, const SharedBatch& batch, const Range& range,
+                             const NodeId& origin) {
   const uint32_t id = next_hop_++;
-  Hop hop{records, fingerprint, child.id(), origin, range, first_timeout(child), 1, context_.now};
+  Hop hop{batch, child.id(), zone_of(child), origin, range, first_timeout(child), 1, context_.now};
   transmit(id, hop, child);
   if (hops_.size() >= kMaxPendingHops) {
     ++context_.statistics.dropped_hops;
@@ -180,20 +228,24 @@ void BroadcastTree::send_hop(Entry& child, const SharedRecords& records, uint64_
 
 Duration BroadcastTree::first_timeout(const Entry& child) {
   const Options& options = context_.options;
-  const Duration guess =
-      child.measured() ? 2 * child.srtt() + 4 * child.rttvar() : 4 * options.hop_timeout_min;
+  const auto found = hop_times_.find(zone_of(child));
+  const bool known = found != hop_times_.end();
+  const Duration usual = known ? found->second : Duration(0);
+  Duration guess = known ? Duration(0) : 4 * options.hop_timeout_min;
+  if (child.measured()) guess = 2 * child.srtt() + 4 * child.rttvar();
   const Duration timeout =
-      std::clamp(std::max(guess, 2 * hop_time_), options.hop_timeout_min, options.hop_timeout_max);
+      std::clamp(std::max(guess, 2 * usual), options.hop_timeout_min, options.hop_timeout_max);
   return timeout + Duration(static_cast<Duration::rep>(
                        context_.random.below(static_cast<size_t>(timeout.count() / 4) + 1)));
 }
 
 void BroadcastTree::transmit(uint32_t id, const Hop& hop, const Entry& child) {
   proto::Push push;
-  for (const proto::Record& record : *hop.records) *push.add_records() = record;
+  for (const proto::Record& record : hop.batch->records) *push.add_records() = record;
   push.set_range_begin(hop.range.begin);
   push.set_range_end(hop.range.end);
   push.set_hop(id);
+  push.set_refutation(hop.batch->refutation);
   ++context_.statistics.pushes_sent;
   outbox_.push(child.address(), std::move(push));
 }
@@ -202,7 +254,8 @@ void BroadcastTree::acknowledged(uint32_t hop) {
   const auto found = hops_.find(hop);
   if (found == hops_.end()) return;
   const Duration took = context_.now - found->second.sent;
-  hop_time_ = took < hop_time_ ? took : hop_time_ + (took - hop_time_) / kHopTimeGain;
+  Duration& usual = hop_times_[found->second.zone];
+  usual = took < usual ? took : usual + (took - usual) / kHopTimeGain;
   if (found->second.given_up()) {
     --given_up_;
   } else {
@@ -215,7 +268,7 @@ void BroadcastTree::acknowledged(uint32_t hop) {
 void BroadcastTree::give_up(uint32_t id, Hop& hop) {
   ++context_.statistics.pushes_abandoned;
   ++given_up_;
-  hop.records.reset();
+  hop.batch.reset();
   due_.set(id, context_.now + kLateTimeouts * context_.options.hop_timeout_max);
 }
 
@@ -250,6 +303,11 @@ void BroadcastTree::retry(uint32_t id) {
     hops_.erase(found);
     return;
   }
+  if (outbox_.waits(hop.batch->traffic())) {
+    // It may not even have left.
+    due_.set(id, context_.now + hop.timeout);
+    return;
+  }
   const Entry* child = table_.find(hop.child);
   const bool gone = child == nullptr || !child->up();
   if (hop.tries >= kTries || (gone && hop.range.begin >= hop.range.end)) return give_up(id, hop);
@@ -258,6 +316,7 @@ void BroadcastTree::retry(uint32_t id) {
     if (other == nullptr && gone) return give_up(id, hop);
     if (other != nullptr) child = other;
     hop.child = child->id();
+    hop.zone = zone_of(*child);
   }
   ++hop.tries;
   hop.timeout = std::min(2 * hop.timeout, context_.options.hop_timeout_max);

@@ -7,6 +7,9 @@
 // (there is a budget for it). No tree is kept. What it misses (views that differ, five tries in
 // vain) announcements and anti-entropy repair.
 //
+// Ranges end at the borders of zones as far as possible: news goes from site to site once, and on
+// from there within the site.
+//
 // Clusters of up to `tree_direct_max` others are told in one hop.
 //
 // When many records come up together (a mass join, a healed partition) they are gathered for a
@@ -37,7 +40,7 @@ class BroadcastTree {
       : context_(context), table_(table), outbox_(outbox) {}
 
   /// Starts a broadcast to all. `origin` knows it already (it need not be a member).
-  void publish(const proto::Record& record, const NodeId& origin);
+  void publish(const proto::Record& record, const NodeId& origin, bool refutation = false);
   /// The same, together with others that come up within Options::batch_delay; at once when none
   /// has for that long. Over kMaxBatched records at a time the rest is left to anti-entropy.
   void publish_soon(const proto::Record& record);
@@ -60,7 +63,14 @@ class BroadcastTree {
 
  private:
   using Records = std::vector<proto::Record>;
-  using SharedRecords = std::shared_ptr<const Records>;
+  // What travels together, and what is the same at all its hops.
+  struct Batch {
+    Records records;
+    uint64_t fingerprint;
+    bool refutation;
+    [[nodiscard]] TrafficClass traffic() const;
+  };
+  using SharedBatch = std::shared_ptr<const Batch>;
   struct Range {
     uint64_t begin;
     uint64_t end;
@@ -69,24 +79,25 @@ class BroadcastTree {
     }
   };
   struct Hop {
-    SharedRecords records;
-    uint64_t fingerprint;
+    SharedBatch batch;
     NodeId child;
+    uint16_t zone;  // of the child
     NodeId origin;
     Range range;
     Duration timeout;
     unsigned tries;
     TimePoint sent;  // for the first time
-    [[nodiscard]] bool given_up() const { return records == nullptr; }
+    [[nodiscard]] bool given_up() const { return batch == nullptr; }
   };
 
   void gather(const proto::Record& record, Duration delay);
   void flush();
-  void publish_batch(Records records, const NodeId& origin);
-  void spread(const SharedRecords& records, uint64_t fingerprint, const Range& range, bool whole,
-              const NodeId& sender, const NodeId& origin);
-  void send_hop(Entry& child, const SharedRecords& records, uint64_t fingerprint,
-                const Range& range, const NodeId& origin);
+  void publish_batch(Records records, const NodeId& origin, bool refutation = false);
+  void spread(const SharedBatch& batch, const Range& range, bool whole, const NodeId& sender,
+              const NodeId& origin);
+  /// Where the parts of these begin, which are in order of the ring, and the end of the last.
+  [[nodiscard]] std::vector<size_t> divide(const std::vector<Entry*>& children) const;
+  void send_hop(Entry& child, const SharedBatch& batch, const Range& range, const NodeId& origin);
   void transmit(uint32_t id, const Hop& hop, const Entry& child);
   void retry(uint32_t id);
   void give_up(uint32_t id, Hop& hop);
@@ -105,9 +116,9 @@ class BroadcastTree {
   Outbox& outbox_;
   uint32_t next_hop_ = 1;
   std::unordered_map<uint32_t, Hop> hops_;
-  // How long acknowledgements take at present: follows the quickest at once and slower ones slowly,
-  // since those may be answers to a repetition.
-  Duration hop_time_{0};
+  // How long acknowledgements from a zone take at present: follows the quickest at once and slower
+  // ones slowly, since those may be answers to a repetition. As many as there are zones.
+  std::unordered_map<uint16_t, Duration> hop_times_;
   Deadlines<uint32_t> due_;
   size_t given_up_ = 0;         // of hops_
   double credit_ = kCreditMax;  // repetitions that may be sent now

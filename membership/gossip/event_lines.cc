@@ -50,10 +50,26 @@ void EventLines::toggle(const EventLine& line, const Progress& progress) {
   buckets_[bucket_of(line)] ^= hash;
 }
 
-void EventLines::write(const std::array<bool, kBuckets>& buckets, Wire& out) const {
+EventLines::Chosen EventLines::write(const Chosen& wanted, size_t first, size_t limit,
+                                     Wire& out) const {
+  std::array<std::vector<const EventLine*>, kBuckets> members;
   for (const auto& [line, progress] : lines_) {
-    if (buckets[bucket_of(line)]) write(line, kMaxBeyond, out);
+    if (wanted[bucket_of(line)]) members[bucket_of(line)].push_back(&line);
   }
+  Chosen written{};
+  size_t bytes = 0;
+  for (size_t i = 0; i < kBuckets && bytes < limit; ++i) {
+    const size_t bucket = (first + i) % kBuckets;
+    if (!wanted[bucket]) continue;
+    written[bucket] = true;
+    for (const EventLine* line : members[bucket]) {
+      const int before = out.size();
+      // What is left out of those that wait is sent to us once more than needed, no worse.
+      write(*line, bytes < limit / 4 ? kMaxBeyond : 0, out);
+      if (out.size() > before) bytes += out[before].ByteSizeLong() + 4;
+    }
+  }
+  return written;
 }
 
 void EventLines::write(const EventLine& line, size_t most, Wire& out) const {

@@ -76,8 +76,10 @@ class EventLines {
   // --- comparing ---
   [[nodiscard]] uint64_t fingerprint() const { return fingerprint_; }
   [[nodiscard]] const Buckets& buckets() const { return buckets_; }
-  /// Lines in these buckets.
-  void write(const std::array<bool, kBuckets>& buckets, Wire& out) const;
+  using Chosen = std::array<bool, kBuckets>;
+  /// Lines of buckets of `wanted`, whole buckets from `first` on, until there are `limit` bytes.
+  /// The buckets that were written.
+  Chosen write(const Chosen& wanted, size_t first, size_t limit, Wire& out) const;
   /// One line; nothing when there is nothing in it. At most `most` of those beyond the gap.
   void write(const EventLine& line, size_t most, Wire& out) const;
   /// Events that `theirs` has and this node neither has nor has given up, at most `limit`.

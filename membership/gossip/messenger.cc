@@ -94,6 +94,10 @@ void Messenger::attempt(const MessageId& id) {
     forget(id);
     return;
   }
+  if (letter.tries > 0 && !letter.large && outbox_.waits(TrafficClass::kQueries)) {
+    due_.set(id, std::min(context_.now + letter.wait, letter.deadline));
+    return;  // it may not even have left
+  }
   const Entry* target = table_.find(letter.to);
   if (target != nullptr) transmit(*target, letter.message, letter.large);
   if (letter.tries >= kStraightTries || target == nullptr) {

@@ -1,39 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Outbox: gathers what one turn of the node has to say to each address into as few packets as fit,
-// and turns them into SendDatagram actions at the end of the turn.
+// and turns them into SendDatagram actions at the end of the turn. A packet is as urgent as the
+// most urgent thing in it. When the budget of this node is used up (Options::egress_rate), packets
+// wait, each class in a queue of its own with a bound; see traffic.h for who goes first.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "membership/address.h"
 #include "membership/context.h"
+#include "membership/gossip/traffic.h"
 #include "proto/gossip.pb.h"
 
 namespace starling::membership {
 
+/// Of records of this kind.
+[[nodiscard]] TrafficClass traffic_of(proto::RecordKind kind);
+[[nodiscard]] TrafficClass traffic_of(const proto::Push& push);
+
 class Outbox {
  public:
-  explicit Outbox(Context& context) : context_(context) {}
+  explicit Outbox(Context& context)
+      : context_(context),
+        traffic_(context.options.egress_rate, context.options.traffic_floors, context.now) {}
 
   void ping(const Address& to, const proto::Ping& ping);
   void ping_request(const Address& to, const proto::PingRequest& request);
   void ack(const Address& to, const proto::Ack& ack);
   void nack(const Address& to, const proto::Nack& nack);
   void push(const Address& to, proto::Push push);
-  void push_ack(const Address& to, uint32_t hop);
+  /// `traffic`: of the push that is acknowledged.
+  void push_ack(const Address& to, uint32_t hop, TrafficClass traffic);
   void announce(const Address& to, const proto::RecordId& id);
   void progress(const Address& to, const proto::EventProgress& progress);
   void pull(const Address& to, const proto::RecordId& id);
+  /// Not through the tree. What is told of a member in this way is meant for itself.
   void record(const Address& to, proto::Record record);
   void direct(const Address& to, proto::DirectMessage message);
   void direct_ack(const Address& to, const proto::MessageId& id);
+  /// `send` is called when there is room for so many bytes of bulk: in flush(), now or later, in
+  /// the order of the calls. False over kMaxBulkBytes: it is not called.
+  bool bulk(size_t bytes, std::function<void()> send);
+  /// Bytes of bulk that should go at once at most: a tenth of a second's, within bounds.
+  [[nodiscard]] size_t bulk_piece() const;
 
-  /// Sends all. `fill` may add records to the free space of packets that carry a probe or an ack;
-  /// it is given the packet and the bytes that are free.
+  /// Packets of this class wait for room: repeating them would only make the queue longer.
+  [[nodiscard]] bool waits(TrafficClass traffic) const {
+    return !waiting_[static_cast<size_t>(traffic)].empty();
+  }
+  [[nodiscard]] size_t waiting_bytes() const;
+  [[nodiscard]] TimePoint next_deadline() const { return ready_at_; }
+
+  /// Sends what there is room for. `fill` may add records to the free space of packets that carry a
+  /// probe or an ack; it is given the packet and the bytes that are free.
   using Fill = std::function<void(const Address& to, proto::Packet& packet, size_t free)>;
   void flush(uint64_t member_fingerprint, uint64_t event_fingerprint, const Fill& fill);
 
@@ -41,15 +66,28 @@ class Outbox {
   struct Pending {
     Address to;
     proto::Packet packet;
-    size_t size;         // estimate of the serialised size, never too small
-    bool probe = false;  // carries a ping, ack, nack or ping request: each packet at most one
+    size_t size;           // estimate of the serialised size, never too small
+    TrafficClass traffic;  // the most urgent in it
+    bool probe = false;    // carries a ping, ack, nack or ping request: each packet at most one
   };
-  /// A packet to `to` with room for `bytes`; a fresh one when it `needs_probe_slot` and the open
-  /// one's is taken.
-  Pending& packet_for(const Address& to, size_t bytes, bool needs_probe_slot);
+  struct Bulk {
+    size_t bytes;
+    std::function<void()> send;
+  };
+  /// A packet to `to` with room for `bytes`; of probes each packet carries one.
+  proto::Packet& packet_for(const Address& to, size_t bytes, TrafficClass traffic);
+  void queue_pending();
+  void send(Pending& pending, uint64_t member_fingerprint, uint64_t event_fingerprint,
+            const Fill& fill);
 
   Context& context_;
-  std::vector<Pending> pending_;
+  Traffic traffic_;
+  std::vector<Pending> pending_;  // of this turn
+  std::array<std::deque<Pending>, kTrafficClasses - 1> waiting_;
+  std::array<size_t, kTrafficClasses - 1> bytes_{};  // of waiting_
+  std::deque<Bulk> bulk_;
+  size_t bulk_bytes_ = 0;
+  TimePoint ready_at_ = kNever;
 };
 
 }  // namespace starling::membership

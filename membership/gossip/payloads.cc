@@ -15,7 +15,6 @@ constexpr size_t kMaxFetching = 4;   // at once
 constexpr size_t kMaxUploads = 16;   // at once; others wait on their streams
 constexpr size_t kMaxServed = 1024;  // payloads whose takers are remembered
 constexpr size_t kMaxSources = 16;   // per payload
-constexpr size_t kPiece = 256U << 10;
 // All sources in vain: others are asked after a while, doubling, this many times.
 constexpr unsigned kRounds = 8;
 constexpr size_t kSourcesPerRound = 3;
@@ -194,7 +193,7 @@ void Payloads::receive(StreamId stream, const NodeId& from, const proto::Payload
   }
   if (const auto running = uploads_.find(stream); running != uploads_.end()) {
     if (running->second.running && running->second.id == *id) {
-      send_piece(stream, running->second, request.offset());
+      queue_piece(stream, running->second, request.offset());
     }
     return;
   }
@@ -237,7 +236,25 @@ void Payloads::start_upload(StreamId stream, Upload& upload, uint64_t offset) {
   ++uploading_;
   upload.running = true;
   if (offset == 0) ++context_.statistics.payloads_served;
-  send_piece(stream, upload, offset);
+  queue_piece(stream, upload, offset);
+}
+
+/// Waits for its turn among all that this node sends; one piece of an upload at a time.
+void Payloads::queue_piece(StreamId stream, Upload& upload, uint64_t offset) {
+  if (std::exchange(upload.queued, true)) return;
+  const std::string* payload = events_.large_payload(upload.id);
+  const size_t size = payload != nullptr && offset < payload->size()
+                          ? std::min(payload->size() - offset, outbox_.bulk_piece())
+                          : 0;
+  const bool taken = outbox_.bulk(size, [this, stream, id = upload.id, offset] {
+    const auto found = uploads_.find(stream);
+    if (found == uploads_.end() || found->second.id != id || !found->second.queued) return;
+    found->second.queued = false;
+    send_piece(stream, found->second, offset);
+  });
+  if (taken) return;
+  upload.queued = false;
+  send_piece(stream, upload, UINT64_MAX);  // an empty one: others have it
 }
 
 void Payloads::send_piece(StreamId stream, Upload& upload, uint64_t offset) {
@@ -247,7 +264,7 @@ void Payloads::send_piece(StreamId stream, Upload& upload, uint64_t offset) {
   write_id(upload.id, *reply.mutable_event());
   reply.set_offset(offset);
   if (payload != nullptr && offset < payload->size()) {
-    reply.set_data(payload->substr(offset, kPiece));
+    reply.set_data(payload->substr(offset, outbox_.bulk_piece()));
     upload.done = offset + reply.data().size() == payload->size();
   }
   streams_.send(stream, std::move(message));

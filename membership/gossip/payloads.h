@@ -18,6 +18,7 @@
 #include "membership/context.h"
 #include "membership/deadlines.h"
 #include "membership/gossip/event_log.h"
+#include "membership/gossip/outbox.h"
 #include "membership/streams.h"
 #include "membership/swim/member_table.h"
 #include "proto/gossip.pb.h"
@@ -29,8 +30,8 @@ class Payloads {
   /// Members that one member serves a payload to, unless others were asked in vain.
   static constexpr size_t kServes = 3;
 
-  Payloads(Context& context, MemberTable& table, EventLog& events, Streams& streams)
-      : context_(context), table_(table), events_(events), streams_(streams) {}
+  Payloads(Context& context, MemberTable& table, EventLog& events, Streams& streams, Outbox& outbox)
+      : context_(context), table_(table), events_(events), streams_(streams), outbox_(outbox) {}
 
   /// `from` has told us of a large event: kFresh when that is news.
   Verdict want(const MessageId& id, const proto::Record& head, const NodeId& from);
@@ -69,6 +70,7 @@ class Payloads {
     MessageId id;
     NodeId to;
     bool running = false;  // holds one of kMaxUploads places
+    bool queued = false;   // a piece waits for room in what this node may send
     bool done = false;
   };
 
@@ -85,6 +87,7 @@ class Payloads {
   void serve_waiting(const MessageId& id);
   void start_upload(StreamId stream, Upload& upload, uint64_t offset);
   void start_uploads();
+  void queue_piece(StreamId stream, Upload& upload, uint64_t offset);
   void send_piece(StreamId stream, Upload& upload, uint64_t offset);
   void pass_on(StreamId stream, const MessageId& id, const NodeId& asker);
   Served& served(const MessageId& id);
@@ -93,6 +96,7 @@ class Payloads {
   MemberTable& table_;
   EventLog& events_;
   Streams& streams_;
+  Outbox& outbox_;
   std::map<MessageId, Fetch> fetches_;
   std::deque<MessageId> queue_;  // fetches that have not begun
   size_t running_ = 0;

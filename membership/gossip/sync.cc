@@ -15,12 +15,11 @@ namespace {
 
 constexpr size_t kMaxChecks = 4;    // peers whose difference is being watched
 constexpr size_t kMaxOwnSyncs = 2;  // opened by us at once, joins not counted
-constexpr size_t kBatchBytes = 256U << 10;
-constexpr size_t kMaxDigestBytes = 900U << 10;
+// Of one reply; together they fit a stream message.
+constexpr size_t kMaxDigestBytes = 600U << 10;
+constexpr size_t kMaxProgressBytes = 256U << 10;
 constexpr size_t kMaxWantedEvents = 16'384;  // per exchange; the rest at the next one
-constexpr size_t kMaxPublished = 1024;       // news of one exchange that are broadcast
 constexpr Duration kSnapshotKept = std::chrono::seconds(5);
-constexpr Duration kSnapshotAge = std::chrono::milliseconds(100);
 // A member that has no room for us is tried again after these times, doubling, at random.
 constexpr unsigned kJoinTries = 10;
 constexpr Duration kJoinRetry = std::chrono::milliseconds(30);
@@ -244,18 +243,26 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   }
   *reply.mutable_self() = parts_.members.own_record();
   write_digests(request, reply);
-  std::array<bool, EventLines::kBuckets> differing{};
+  EventLines::Chosen differing{};
   for (size_t i = 0; i < differing.size(); ++i) {
     differing[i] = request.join() ||
                    request.event_buckets(static_cast<int>(i)) != parts_.events.lines().buckets()[i];
-    if (differing[i]) reply.add_differing_events(static_cast<uint32_t>(i));
   }
-  parts_.events.lines().write(differing, *reply.mutable_events());
+  // What does not fit is left to the next exchange, which may begin elsewhere. Who joins is told
+  // all: that fits a message without digests.
+  const auto told = parts_.events.lines().write(
+      differing, context_.random.below(EventLines::kBuckets),
+      request.join() ? kMaxStreamMessage : kMaxProgressBytes, *reply.mutable_events());
+  for (size_t i = 0; i < told.size(); ++i) {
+    if (told[i]) reply.add_differing_events(static_cast<uint32_t>(i));
+  }
   reply.set_member_ltime(context_.member_clock.now());
   reply.set_event_ltime(context_.event_clock.now());
   reply.set_query_ltime(context_.query_clock.now());
   parts_.streams.send(stream, std::move(message));
-  if (request.join()) send_snapshot(stream);
+  if (!request.join()) return;
+  ++context_.statistics.full_transfers;
+  send_snapshot(stream);
 }
 
 void Sync::write_digests(const proto::SyncRequest& request, proto::SyncReply& reply) const {
@@ -279,33 +286,6 @@ void Sync::write_digests(const proto::SyncRequest& request, proto::SyncReply& re
                       : entry->status == Status::kFailed ? proto::MEMBER_FAILED
                                                          : proto::MEMBER_ALIVE);
     bytes += digest.ByteSizeLong() + 3;
-  }
-}
-
-void Sync::send_snapshot(StreamId stream) {
-  const uint64_t print = parts_.table.fingerprint();
-  if (snapshot_.empty() ||
-      (print != snapshot_print_ && context_.now - snapshot_made_ >= kSnapshotAge)) {
-    snapshot_.clear();
-    size_t bytes = kBatchBytes;
-    for (const Entry* entry : parts_.table.all()) {
-      for (proto::Record& record : parts_.members.introduce(entry->id())) {
-        const size_t size = record.ByteSizeLong() + 5;
-        if (bytes + size > kBatchBytes) {
-          snapshot_.emplace_back();
-          bytes = 0;
-        }
-        *snapshot_.back().add_records() = std::move(record);
-        bytes += size;
-      }
-    }
-    snapshot_print_ = print;
-    snapshot_made_ = context_.now;
-  }
-  for (const proto::SyncBatch& batch : snapshot_) {
-    proto::StreamMessage message;
-    *message.mutable_sync_batch() = batch;
-    parts_.streams.send(stream, std::move(message));
   }
 }
 
@@ -337,7 +317,7 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   proto::SyncBatch rest;
   for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));
   for (const MessageId& id : session.want_events) write_id(id, *rest.add_want_events());
-  std::array<bool, EventLines::kBuckets> differing{};
+  EventLines::Chosen differing{};
   for (const uint32_t bucket : reply.differing_events()) {
     if (bucket < differing.size()) differing[bucket] = true;
   }
@@ -399,34 +379,6 @@ void Sync::compare_members(const Session& session, const proto::SyncReply& reply
     if (!differing[MemberTable::bucket_of(entry->id())] || named(entry->id())) continue;
     if (entry->up() && (!peer || entry->id() != *peer)) give.push_back(entry->id());
   }
-}
-
-void Sync::send_batches(StreamId stream, const std::vector<NodeId>& members,
-                        const std::vector<MessageId>& events, proto::SyncBatch rest) {
-  proto::SyncBatch batch = std::move(rest);
-  size_t bytes = batch.ByteSizeLong();
-  const auto add = [&](proto::Record record) {
-    const size_t size = record.ByteSizeLong() + 5;
-    if (bytes + size > kBatchBytes) {
-      proto::StreamMessage message;
-      *message.mutable_sync_batch() = std::move(batch);
-      parts_.streams.send(stream, std::move(message));
-      batch = proto::SyncBatch();
-      bytes = 0;
-    }
-    *batch.add_records() = std::move(record);
-    bytes += size;
-  };
-  for (const NodeId& id : members) {
-    for (proto::Record& record : parts_.members.introduce(id)) add(std::move(record));
-  }
-  for (const MessageId& id : events) {
-    if (auto record = parts_.events.find(id)) add(std::move(*record));
-  }
-  batch.set_last(true);
-  proto::StreamMessage message;
-  *message.mutable_sync_batch() = std::move(batch);
-  parts_.streams.send(stream, std::move(message));
 }
 
 void Sync::on_batch(StreamId stream, Session& session, const proto::SyncBatch& batch) {
@@ -491,39 +443,6 @@ void Sync::ask_others(const Session& session) {
   for (const Entry* entry : parts_.table.random_up(kOthersAsked, context_.random, other)) {
     open_unless_busy(entry->address());
   }
-}
-
-void Sync::apply_records(Session& session, const proto::SyncBatch& batch) {
-  for (const proto::Record& record : batch.records()) {
-    if (record.kind() == proto::RECORD_MEMBER) {
-      proto::MemberRecord member;
-      if (!member.ParseFromString(record.payload()) || member.id() != record.key()) {
-        ++context_.statistics.malformed_streams;
-        continue;
-      }
-      const Verdict verdict = parts_.members.apply(
-          member, session.opener && session.newcomer ? Heard::kJoining : Heard::kSynced);
-      spread_if_fresh(session, record, verdict);
-    } else if (record.kind() == proto::RECORD_USER_EVENT) {
-      const auto id = read_message_key(record.key());
-      if (!id) continue;
-      session.want_events.erase(*id);
-      if (parts_.events.apply(record, session.peer_id) != Verdict::kFresh) continue;
-      session.news = true;
-      parts_.announcements.arrived(*id);
-    }
-  }
-}
-
-void Sync::spread_if_fresh(Session& session, const proto::Record& record, Verdict verdict) {
-  if (verdict != Verdict::kFresh) return;
-  session.news = true;
-  // What is news to a member is news to all that agree with it. But one that agreed with few, or
-  // learns of more members than it knew, was the one that was missing something.
-  if (!session.in_majority || session.published >= std::min(kMaxPublished, session.known)) return;
-  ++session.published;
-  // Others of the same opinion may have learned the same just now.
-  parts_.tree.publish_unless_heard(record, context_.options.sync_after / 2);
 }
 
 // --- the end -----------------------------------------------------------------------------------

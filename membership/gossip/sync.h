@@ -116,6 +116,7 @@ class Sync {
   void take_progress(Session& session, const proto::SyncReply& reply);
   void send_batches(StreamId stream, const std::vector<NodeId>& members,
                     const std::vector<MessageId>& events, proto::SyncBatch rest);
+  void send_batch(StreamId stream, proto::SyncBatch batch, bool paced);
   void take_wants(Session& session, const proto::SyncBatch& batch);
   void note_missed(Session& session, const proto::SyncBatch& batch);
   void finish(StreamId stream, bool ok, const std::string& error);

@@ -254,7 +254,7 @@ void Members::refute(Incarnation accused) {
                    "others reach this agent badly: it had to refute its own failure " +
                        std::to_string(Degraded::kRefutations) + " times within five minutes");
   }
-  publish(own_record());
+  publish(own_record(), true);
 }
 
 // --- leaving, reaping --------------------------------------------------------------------------
@@ -382,10 +382,10 @@ void Members::announce(MemberChange change, Entry& entry, const FailureEvidence&
   context_.emit(MemberEvent{change, view(entry), evidence});
 }
 
-void Members::publish(const proto::MemberRecord& record) {
+void Members::publish(const proto::MemberRecord& record, bool refutation) {
   const auto id = NodeId::from_wire(record.id());
   piggyback_.add(*id, transmissions());
-  tree_.publish(encode(record), context_.identity.id);
+  tree_.publish(encode(record), context_.identity.id, refutation);
 }
 
 void Members::publish_soon(const proto::MemberRecord& record) {

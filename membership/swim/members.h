@@ -146,7 +146,7 @@ class Members {
   /// With the description, whatever is said about it.
   [[nodiscard]] proto::MemberRecord full_record(const Entry& entry) const;
   void announce(MemberChange change, Entry& entry, const FailureEvidence& evidence = {});
-  void publish(const proto::MemberRecord& record);
+  void publish(const proto::MemberRecord& record, bool refutation = false);
   /// What is said about others: where one fails or is cut off, many often do.
   void publish_soon(const proto::MemberRecord& record);
   /// Rides along often: suspicions, failures, refutations.

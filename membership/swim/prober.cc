@@ -15,11 +15,12 @@ constexpr size_t kMaxSoon = 64;
 constexpr double kRepeatAfter = 0.6;
 constexpr double kHelperRepeatAfter = 0.35;
 constexpr unsigned kRoundTripsPerProbe = 3;
-// At most this share of probe intervals goes to failed members.
-constexpr double kMaxReconnectChance = 0.25;
 // By all members together, at random times: once only would leave one failed member in three
 // untried for a whole reconnect_interval, three times leave one in twenty.
 constexpr double kTriesPerReconnectInterval = 3;
+// Who has lost everybody asks so many of them at every probe interval: it may be the one that was
+// away, and what it missed is to be had as soon as one of them answers.
+constexpr size_t kAskedAlone = 3;
 // Long enough for two lost packets of a handshake (RFC 6298: 1 s, then 2 s).
 constexpr Duration kStreamCheckTimeout = std::chrono::seconds(5);
 constexpr int64_t kLongestRoundTripUs = 60'000'000;
@@ -437,14 +438,19 @@ void Prober::extend_deadlines(Duration by) {
 void Prober::try_failed_member() {
   const size_t failed = table_.failed_count();
   if (failed == 0) return;
-  // Local health stretches our intervals; alone, with nobody to answer, it does not get better.
+  if (table_.up_count() == 0) {
+    for (size_t i = 0; i < std::min(failed, kAskedAlone); ++i) {
+      tell(table_.failed_at(context_.random.below(failed)));
+    }
+    return;
+  }
   const double per_interval =
       kTriesPerReconnectInterval *
       static_cast<double>((context_.options.probe_interval * health_.factor()).count()) /
       static_cast<double>(context_.options.reconnect_interval.count());
   const double chance =
       static_cast<double>(failed) / static_cast<double>(members_.up_count()) * per_interval;
-  if (!context_.random.chance(std::min(chance, kMaxReconnectChance))) return;
+  if (!context_.random.chance(std::min(chance, 1.0))) return;
   tell(table_.failed_at(context_.random.below(failed)));
 }
 
@@ -469,7 +475,9 @@ void Prober::advance() {
     if (entry != nullptr && entry->up()) begin(*entry, doubted);
   }
   if (context_.now < next_probe_) return;
-  next_probe_ = context_.now + context_.options.probe_interval * health_.factor();
+  // Alone, with nobody to answer, local health does not get better.
+  const bool alone = table_.up_count() == 0;
+  next_probe_ = context_.now + context_.options.probe_interval * (alone ? 1 : health_.factor());
   if (planted(PlantedBug::kNeverProbeAgain)) next_probe_ = kNever;
   if (Entry* target = table_.next_probe_target(context_.random)) begin(*target);
   try_failed_member();

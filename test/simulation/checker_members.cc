@@ -289,6 +289,8 @@ void Checker::check_bounds(NodeIndex node) {
   bound("gathered updates", sizes.gathered, membership::kMaxBatched);
   bound("coordinates", sizes.coordinates, owners_.size());
   bound("streams", sizes.streams, membership::kMaxStreams);
+  bound("bytes that wait to be sent", sizes.outbound_bytes,
+        5 * membership::kMaxOutboundBytes + membership::kMaxBulkBytes);
   bound("events", sizes.events, world_.host(node).options.event_retention_count);
 }
 

@@ -384,5 +384,80 @@ TEST_CASE("who returns has what it missed within two probe rounds") {
   cluster.settle(60s);
 }
 
+/// Times that somebody was sent all members at once.
+uint64_t full_transfers(const World& world) {
+  uint64_t sum = 0;
+  for (NodeIndex node = 0; node < world.size(); ++node) {
+    sum += world.node(node).statistics().full_transfers;
+  }
+  return sum;
+}
+
+/// Bytes over streams until member 9, which was cut off while `missed` of `all` events were sent,
+/// has them.
+uint64_t bytes_of_return(int all, int missed) {
+  Cluster cluster(seeded(57));
+  cluster.boot(100);
+  const auto send = [&](int events) {
+    for (int i = 0; i < events; ++i) {
+      const auto node = static_cast<NodeIndex>(10 + i % 90);
+      REQUIRE(cluster.world.send_event(node, "event", std::string(100, 'x')));
+      if (i % 20 == 19) cluster.world.run_for(50ms);
+    }
+  };
+  send(all - missed);
+  cluster.world.run_for(5s);
+  const uint64_t transfers = full_transfers(cluster.world);
+  // Shorter than a suspicion: nothing is said about members.
+  cluster.world.change_links([](Network& network) {
+    network.set_ingress_loss(9, 1.0);
+    network.set_egress_loss(9, 1.0);
+  });
+  cluster.world.run_for(200ms);
+  send(missed);
+  cluster.world.run_for(2s);
+  cluster.world.change_links([](Network& network) {
+    network.set_ingress_loss(9, 0);
+    network.set_egress_loss(9, 0);
+  });
+  const uint64_t before = cluster.world.statistics().stream_bytes;
+  const auto caught_up = [&] {
+    return cluster.events.handled["event"][9] == static_cast<unsigned>(all);
+  };
+  CHECK(cluster.world.run_while_not(caught_up, 20s, 1ms));
+  cluster.settle(20s);
+  CHECK(full_transfers(cluster.world) == transfers);
+  return cluster.world.statistics().stream_bytes - before;
+}
+
+TEST_CASE("what a return costs is in proportion to what was missed") {
+  const uint64_t few = bytes_of_return(1000, 2);
+  const uint64_t many = bytes_of_return(1000, 400);
+  INFO("2 missed: " << few << " bytes, 400 missed: " << many << " bytes");
+  CHECK(few < 30'000);  // the 1,000 events alone are more than 100,000
+  CHECK(many > 400 * 100);
+  CHECK(many < 400 * 100 * 8);
+}
+
+TEST_CASE("all members at once are sent to who knows none, and to nobody else") {
+  Cluster cluster(seeded(58));
+  cluster.boot(40);
+  const uint64_t boot = full_transfers(cluster.world);
+  CHECK(boot == 39);
+  std::vector<NodeIndex> island(15);
+  std::iota(island.begin(), island.end(), 0U);
+  cluster.world.partition({island});
+  cluster.world.run_for(30s);
+  REQUIRE(cluster.world.send_event(3, "from-island", "a"));
+  cluster.world.heal();
+  cluster.world.pause(20);
+  cluster.world.run_for(30s);
+  cluster.world.resume(20);
+  REQUIRE(cluster.world.set_tags(5, {{"role", "web"}}));
+  cluster.world.join(6, {30});
+  cluster.settle(60s);
+  CHECK(full_transfers(cluster.world) == boot);
+}
+
 }  // namespace
 }  // namespace starling::simulation

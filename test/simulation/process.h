@@ -33,8 +33,8 @@ class Process {
 
   virtual void advance(TimePoint now) = 0;
   [[nodiscard]] virtual TimePoint next_deadline() const = 0;
-  /// Of another protocol: SendDatagram, the stream actions, MemberEvent, JoinTried, LeaveDone and
-  /// Trace are enough. `bytes` are the protocol's own.
+  /// Of another protocol: SendDatagram, the stream actions, MemberEvent, UserEventArrived,
+  /// JoinTried, LeaveDone and Trace are enough. `bytes` are the protocol's own.
   [[nodiscard]] virtual membership::Actions take_actions() = 0;
 
   /// The world blocks it at sends and receives (World::block), or ceases to: it holds back what the
@@ -44,10 +44,16 @@ class Process {
   virtual void join(TimePoint now, const std::vector<Address>& addresses, bool replay) = 0;
   virtual void leave(TimePoint now) = 0;
 
+  /// A user event of a model of another protocol: each process to which it comes says so once, by a
+  /// UserEventArrived whose id has this sequence and no origin. False when the model has no events.
+  virtual bool send_event(TimePoint /*now*/, uint64_t /*sequence*/, size_t /*bytes*/) {
+    return false;
+  }
+
   /// Members that it holds for alive (suspects count), itself included.
   [[nodiscard]] virtual size_t alive_count() const = 0;
   /// The production node inside; null for a model of another protocol, which then takes part in
-  /// nothing but membership.
+  /// nothing but membership and user events.
   [[nodiscard]] virtual membership::Node* node() { return nullptr; }
 };
 

@@ -345,7 +345,8 @@ class World : private StreamHost {
   Slab<std::function<void()>> commands_;
   /// When one host may next tell another of a closed port: (host, peer).
   std::map<std::pair<NodeIndex, NodeIndex>, TimePoint> refusals_;
-  uint32_t clogs_ = 0;  ///< rises when all clogging is ended
+  uint64_t model_events_ = 0;  ///< sent by models of other protocols
+  uint32_t clogs_ = 0;         ///< rises when all clogging is ended
 };
 
 }  // namespace starling::simulation

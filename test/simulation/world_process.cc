@@ -213,8 +213,14 @@ Result<membership::MessageId> World::send_event(NodeIndex node, const std::strin
                                                 const std::string& payload, bool coalesce) {
   STARLING_ASSERT(usable(node));
   Host& host = *hosts_[node];
-  if (host.node == nullptr) return only_membership();
-  auto id = host.node->send_event(local(host), name, payload, coalesce);
+  const auto send = [&]() -> Result<membership::MessageId> {
+    if (host.node != nullptr) return host.node->send_event(local(host), name, payload, coalesce);
+    const membership::MessageId id{{}, 0, ++model_events_};
+    const size_t bytes = name.size() + payload.size();
+    if (!host.process->send_event(local(host), id.sequence, bytes)) return only_membership();
+    return id;
+  };
+  auto id = send();
   if (id) {
     for (Observer* observer : observers_) observer->event_accepted(node, *id, name, payload);
   }

@@ -23,7 +23,7 @@ struct ExperimentOptions {
 struct Experiment {
   std::string name;
   std::string description;
-  /// 0, or 1 when a file could not be written.
+  /// 0, or 1 when a file could not be written or what must hold did not.
   int (*run)(const ExperimentOptions& options);
 };
 
@@ -31,6 +31,8 @@ const std::vector<Experiment>& experiments();
 
 int run_bootstrap(const ExperimentOptions& options);
 int run_detection(const ExperimentOptions& options);
+int run_event_storm(const ExperimentOptions& options);
+int run_events(const ExperimentOptions& options);
 int run_lifeguard_interval(const ExperimentOptions& options);
 int run_lifeguard_threshold(const ExperimentOptions& options);
 int run_loss(const ExperimentOptions& options);

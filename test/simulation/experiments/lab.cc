@@ -159,7 +159,13 @@ Lab::Lab(const Contender& contender, uint64_t seed, size_t members, bool known,
       modelled_(contender.memberlist.has_value()),
       members_(members),
       random_(mix64(seed ^ 0x6c6162)) {
-  for (size_t i = 0; i < members; ++i) world.add_node();
+  const Network& network = world.network();
+  for (NodeIndex node = 0; node < members; ++node) {
+    std::map<std::string, std::string> tags;
+    // As operators do whose sites are far apart.
+    if (network.model().zones > 1) tags["zone"] = "site-" + std::to_string(network.zone(node));
+    world.add_node({}, std::move(tags));
+  }
 }
 
 bool Lab::agreed() const {

@@ -75,8 +75,7 @@ void Memberlist::send(const Address& to, std::vector<MemberlistMessage> messages
 // net.go, sendMsg.
 void Memberlist::send_with_broadcasts(const Address& to, const MemberlistMessage& message) {
   std::vector<MemberlistMessage> messages{message};
-  queue_.take(kCompoundOverhead, options_.udp_buffer_size - message_size(message) - kCompoundHeader,
-              retransmit_limit(options_.retransmit_mult, nodes_.size()), &messages);
+  add_broadcasts(options_.udp_buffer_size - message_size(message) - kCompoundHeader, &messages);
   send(to, std::move(messages), false);
 }
 
@@ -114,6 +113,9 @@ void Memberlist::handle_direct(const MemberlistMessage& message, const Address& 
       // state.go, invokeNackHandler.
       if (probe_ && probe_->sequence == message.sequence) ++probe_->nacks;
       break;
+    case MemberlistKind::kUserEvent:
+      handle_user_event(message);
+      break;
     default:
       break;
   }
@@ -144,10 +146,49 @@ void Memberlist::handle_indirect_ping(const MemberlistMessage& message, const Ad
 
 void Memberlist::broadcast(const MemberlistMessage& message) {
   queue_.add(message);
+  arm_gossip();
+}
+
+void Memberlist::arm_gossip() {
   if (gossip_armed_) return;
   // Ticks with nothing to send do nothing, and are left out.
   gossip_armed_ = true;
   schedule(next_tick(gossip_phase_, options_.gossip_interval), TimerKind::kGossipTick);
+}
+
+// broadcast.go, getBroadcasts; serf/delegate.go, GetBroadcasts.
+void Memberlist::add_broadcasts(size_t limit, std::vector<MemberlistMessage>* messages) {
+  const size_t first = messages->size();
+  const int transmits = retransmit_limit(options_.retransmit_mult, nodes_.size());
+  queue_.take(kCompoundOverhead, limit, transmits, messages);
+  if (events_.empty()) return;
+  size_t used = 0;
+  for (size_t i = first; i < messages->size(); ++i) {
+    used += kCompoundOverhead + message_size((*messages)[i]);
+  }
+  if (used >= limit) return;
+  const size_t before = messages->size();
+  events_.take(kCompoundOverhead, limit - used, transmits, messages);
+  traffic_.user_events += messages->size() - before;
+}
+
+bool Memberlist::send_event(TimePoint now, uint64_t sequence, size_t bytes) {
+  enter(now);
+  run_timers();
+  handle_user_event({.kind = MemberlistKind::kUserEvent,
+                     .sequence = static_cast<uint32_t>(bytes),
+                     .node = static_cast<NodeIndex>(sequence)});
+  return true;
+}
+
+// serf.go, handleUserEvent: what is new is told to the user and passed on.
+void Memberlist::handle_user_event(const MemberlistMessage& message) {
+  if (!heard_events_.insert(message.node).second) return;
+  membership::UserEventArrived arrived;
+  arrived.id.sequence = message.node;
+  actions_.emplace_back(std::move(arrived));
+  events_.add(message);
+  arm_gossip();
 }
 
 // state.go, gossip.
@@ -167,12 +208,11 @@ void Memberlist::gossip() {
   }
   for (const MemberlistNode& node : picked_) {
     std::vector<MemberlistMessage> messages;
-    queue_.take(kCompoundOverhead, options_.udp_buffer_size - kCompoundHeader,
-                retransmit_limit(options_.retransmit_mult, nodes_.size()), &messages);
+    add_broadcasts(options_.udp_buffer_size - kCompoundHeader, &messages);
     if (messages.empty()) break;
     send(address(node), std::move(messages), true);
   }
-  gossip_armed_ = !queue_.empty();
+  gossip_armed_ = !queue_.empty() || !events_.empty();
   if (gossip_armed_) {
     schedule(next_tick(gossip_phase_, options_.gossip_interval), TimerKind::kGossipTick);
   }

@@ -2,8 +2,9 @@
 //
 // A model of HashiCorp memberlist, with what Serf puts on top of it for membership, as a process of
 // the simulator: what Starling's tables are compared with. It follows the Go source rule by rule
-// (each function names its model), with goroutines turned into timers. What takes no part in
-// membership is left out: user messages, encryption, compression, name conflicts' votes.
+// (each function names its model), with goroutines turned into timers. Serf's user events are there
+// as gossip; that push-pulls carry the latest of them (some 30 s later, or more) is left out. So is
+// what takes no part in membership: queries, encryption, compression, name conflicts' votes.
 //
 // Where Go's order is open, the model takes what is usual there: expired timers run before what
 // waits in a socket, as Go's scheduler looks at timers first; of the messages of one packet, alive
@@ -17,6 +18,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "test/simulation/models/memberlist_queue.h"
@@ -33,7 +35,8 @@ struct MemberlistTraffic {
   uint64_t datagram_bytes = 0;
   uint64_t stream_messages = 0;
   uint64_t stream_bytes = 0;
-  uint64_t suspicions = 0;  ///< suspicions begun, by its own probes or heard of
+  uint64_t suspicions = 0;   ///< suspicions begun, by its own probes or heard of
+  uint64_t user_events = 0;  ///< copies of user events
 };
 
 class Memberlist : public Process {
@@ -59,6 +62,7 @@ class Memberlist : public Process {
   void set_blocked(TimePoint now, bool blocked) override;
   void join(TimePoint now, const std::vector<Address>& addresses, bool replay) override;
   void leave(TimePoint now) override;
+  bool send_event(TimePoint now, uint64_t sequence, size_t bytes) override;
   [[nodiscard]] size_t alive_count() const override { return alive_; }
 
   // --- views ---
@@ -126,6 +130,10 @@ class Memberlist : public Process {
   void push_pull_with(const Address& peer, StreamUse use, uint64_t join);
   void send_state(membership::StreamId stream, bool join);
   void merge_state(const std::vector<MemberlistNodeState>& states);
+  void handle_user_event(const MemberlistMessage& message);
+  void arm_gossip();
+  /// getBroadcasts: memberlist's own, then Serf's, after `messages` in a packet of `limit` bytes.
+  void add_broadcasts(size_t limit, std::vector<MemberlistMessage>* messages);
   void push_pull_ended(const Stream& stream, bool ok);
   void reconnect();
   void check_leave();
@@ -170,6 +178,8 @@ class Memberlist : public Process {
   MemberlistTable nodes_;
   size_t alive_ = 0;  ///< alive or suspect
   MemberlistQueue queue_;
+  MemberlistQueue events_;                      ///< Serf's eventBroadcasts, by number
+  std::unordered_set<NodeIndex> heard_events_;  ///< as long as the process lives
   Awareness awareness_;
   std::unordered_map<NodeIndex, Suspicion> suspicions_;
   std::set<NodeIndex> failed_;  ///< Serf's: kept after memberlist has forgotten them

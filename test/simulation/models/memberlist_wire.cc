@@ -25,6 +25,8 @@ constexpr size_t kPayloadName = 8;
 constexpr size_t kCoordinate = 2 + 130;  ///< eight dimensions, error, adjustment, height
 constexpr size_t kNone = 1;
 constexpr size_t kPushPullHeader = 31;
+/// Both type bytes, and serf/messages.go, messageUserEvent: "LTime", "Name", "Payload", "CC".
+constexpr size_t kUserEvent = 2 + 1 + 6 + 3 + 5 + 1 + 8 + 3 + 3 + 1;
 constexpr size_t kLamportTime = 1 + 2;  ///< one entry of Serf's StatusLTimes, without the name
 
 /// Length of "node-<index>".
@@ -58,6 +60,8 @@ size_t message_size(const MemberlistMessage& message) {
              kVersions;
     case MemberlistKind::kPushPull:
       return 1 + kPushPullHeader;
+    case MemberlistKind::kUserEvent:
+      return kUserEvent + message.sequence;
   }
   return 0;
 }

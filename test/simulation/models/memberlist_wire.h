@@ -26,16 +26,17 @@ enum class MemberlistKind : uint8_t {
   kAlive,
   kDead,
   kPushPull,
+  kUserEvent,  ///< Serf's, in a userMsg
 };
 
 /// One message; which fields count depends on the kind.
 struct MemberlistMessage {
   MemberlistKind kind = MemberlistKind::kPing;
-  bool flag = false;         ///< indirect ping: a nack is wanted; push-pull: a join
-  uint16_t moves = 0;        ///< address of `node` (address_of)
-  uint32_t sequence = 0;     ///< ping, indirect ping, ack, nack
+  bool flag = false;      ///< indirect ping: a nack is wanted; push-pull: a join
+  uint16_t moves = 0;     ///< address of `node` (address_of)
+  uint32_t sequence = 0;  ///< ping, indirect ping, ack, nack; user event: bytes, name and payload
   uint32_t incarnation = 0;  ///< suspect, alive, dead
-  NodeIndex node = kNoNode;  ///< ping and indirect ping: the target
+  NodeIndex node = kNoNode;  ///< ping and indirect ping: the target; user event: its number
   NodeIndex from = kNoNode;  ///< suspect, dead: who says so; indirect ping: who asks
 };
 

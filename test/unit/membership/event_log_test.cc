@@ -407,3 +407,35 @@ TEST_CASE("the bytes of what waits are bounded") {
   CHECK(log.waiting() > 20);
   CHECK(c.statistics.dropped_beyond > 0);
 }
+
+TEST_CASE("the progress of thousands of origins is told bucket by bucket, within a message") {
+  EventLines lines;
+  for (uint32_t i = 0; i < kMaxProgress; ++i) {
+    NodeId origin = node_id(i);
+    origin.bytes[2] = 1;
+    const EventLine line{origin, 1};
+    REQUIRE(lines.obtain(line, TimePoint{}) != nullptr);
+    lines.change(line, [&](EventLines::Progress& progress) {
+      progress.contiguous = 1000;
+      for (uint64_t n = 0; n < 100; ++n) progress.beyond.insert(1'000'000 + n);
+    });
+  }
+  EventLines::Chosen all;
+  all.fill(true);
+  EventLines::Wire whole;
+  CHECK(lines.write(all, 0, kMaxStreamMessage, whole) == all);
+  CHECK(whole.size() == static_cast<int>(kMaxProgress));
+  size_t bytes = 0;
+  for (const proto::EventProgress& progress : whole) bytes += progress.ByteSizeLong() + 4;
+  CHECK(bytes < kMaxStreamMessage);
+  // A part, from one bucket on: each of its buckets is whole.
+  EventLines::Wire part;
+  const EventLines::Chosen told = lines.write(all, 60, 100'000, part);
+  CHECK(told[60]);
+  CHECK_FALSE(told[59]);
+  size_t expected = 0;
+  for (const auto& [line, progress] : lines.all()) {
+    expected += told[EventLines::bucket_of(line)] ? 1 : 0;
+  }
+  CHECK(part.size() == static_cast<int>(expected));
+}

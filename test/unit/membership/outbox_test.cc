@@ -15,8 +15,8 @@ TEST_CASE("what goes to one address in one turn shares packets") {
   proto::Ack ack;
   ack.set_sequence(7);
   parts.outbox.ack(address_of(1), ack);
-  parts.outbox.push_ack(address_of(1), 3);
-  parts.outbox.push_ack(address_of(2), 4);
+  parts.outbox.push_ack(address_of(1), 3, TrafficClass::kEvents);
+  parts.outbox.push_ack(address_of(2), 4, TrafficClass::kEvents);
   const auto packets = parts.sent();
   REQUIRE(packets.size() == 2);
   CHECK(packets[0].second.ack().sequence() == 7);

@@ -20,14 +20,21 @@ namespace {
 
 /// Trees of `count` nodes that all know each other, with instant delivery.
 struct Forest {
-  explicit Forest(uint32_t count) {
+  /// Member i is in zone i mod `zones`.
+  explicit Forest(uint32_t count, uint32_t zones = 1) : zones(zones) {
     for (uint32_t i = 0; i < count; ++i) {
       nodes.push_back(std::make_unique<Parts>());
       nodes[i]->context.identity = test::identity_of(i);
       nodes[i]->context.random = Random(i + 1);
       for (uint32_t j = 0; j < count; ++j) {
-        if (i != j)
-          nodes[i]->members.apply(test::member_record(j, Incarnation::at(1, 0)), Heard::kSynced);
+        if (i == j) continue;
+        proto::MemberRecord member = test::member_record(j, Incarnation::at(1, 0));
+        if (zones > 1) {
+          proto::Tag& tag = *member.add_tags();
+          tag.set_key("zone");
+          tag.set_value("site-" + std::to_string(j % zones));
+        }
+        nodes[i]->members.apply(member, Heard::kSynced);
       }
       nodes[i]->context.actions.clear();
       number[address_of(i)] = i;
@@ -43,6 +50,7 @@ struct Forest {
           moved = true;
           const uint32_t target = number.at(to);
           payloads += static_cast<size_t>(packet.pushes_size());
+          if (target % zones != i % zones) crossings += static_cast<size_t>(packet.pushes_size());
           if (dead.contains(target) || dead.contains(i)) continue;
           for (const proto::Push& push : packet.pushes()) {
             const bool fresh = heard.insert(target).second;
@@ -66,10 +74,12 @@ struct Forest {
     }
   }
 
+  uint32_t zones;
   std::vector<std::unique_ptr<Parts>> nodes;
   std::map<Address, uint32_t> number;
   std::set<uint32_t> heard{0};
   size_t payloads = 0;
+  size_t crossings = 0;  // of them, from zone to zone
 };
 
 proto::Record record() {
@@ -92,6 +102,29 @@ TEST_CASE("the tree reaches everyone with about one payload each") {
   CHECK(forest.payloads >= count - 1);
   CHECK(forest.payloads <= count + count / 6);
   for (const auto& node : forest.nodes) CHECK(node->tree.pending() == 0);
+}
+
+TEST_CASE("news crosses from zone to zone as few times as there are zones") {
+  const uint32_t zones = GENERATE(2, 5, 8);
+  const bool by_zone = GENERATE(true, false);
+  Forest forest(200, zones);
+  for (auto& node : forest.nodes) node->context.options.tree_by_zone = by_zone;
+  forest.nodes[0]->tree.publish(record(), node_id(0));
+  forest.settle();
+  CHECK(forest.heard.size() == 200);
+  CHECK(forest.payloads <= 200 + 200 / 6);
+  INFO(forest.crossings << " crossings between " << zones << " zones");
+  // A zone may have several parts: eight in all.
+  if (by_zone) CHECK(forest.crossings <= 8);
+  if (!by_zone && zones > 2) CHECK(forest.crossings > 8);
+}
+
+TEST_CASE("more zones than parts are told together") {
+  Forest forest(200, 50);
+  forest.nodes[0]->tree.publish(record(), node_id(0));
+  forest.settle();
+  CHECK(forest.heard.size() == 200);
+  CHECK(forest.payloads <= 200 + 200 / 6);
 }
 
 TEST_CASE("a silent representative is replaced by another of its range") {
