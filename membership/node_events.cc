@@ -36,9 +36,11 @@ void Node::Parts::connect_events() {
   events.may_come = [this](const MessageId& missing, Duration waited) {
     const bool alone =
         heard_at == TimePoint::min() || context.now - heard_at > context.options.deaf_after;
-    const bool away = table.failed_count() > 0 || payloads.fetching(missing);
+    const bool away =
+        table.failed_count() > 0 || not_met_again(1) > 0 || payloads.fetching(missing);
     return alone || (away && waited < kLongestGap);
   };
+  sync.away = [this](size_t most) { return not_met_again(most); };
   events.name_of = [this](const NodeId& id) {
     if (id == context.identity.id) return context.identity.name;
     const Entry* entry = table.find(id);

@@ -130,6 +130,15 @@ void Node::Parts::rejoin() {
   call_some(lost, end, 1);
 }
 
+size_t Node::Parts::not_met_again(size_t most) const {
+  size_t count = 0;
+  for (const Restored::KnownMember& known : to_rejoin) {
+    if (count == most) break;
+    if (!known.lost && table.find(known.id) == nullptr) ++count;
+  }
+  return count;
+}
+
 /// A member that failed is forgotten by now, but a partition may last longer than that.
 void Node::Parts::look_for(const Member& lost) {
   if (lost.status == Status::kLeft || members.leaving()) return;

@@ -120,6 +120,8 @@ struct Node::Parts {
   void stream_closed(StreamId id, StreamEnd end);
   void rejoin();
   void look_for(const Member& lost);
+  /// Members known from before the restart that have not been met since; no more than `most`.
+  [[nodiscard]] size_t not_met_again(size_t most) const;
   void check_leave();
   [[nodiscard]] TimePoint next_deadline() const;
   [[nodiscard]] TimePoint earliest_deadline() const;

@@ -45,7 +45,7 @@ class EventLines {
     TimePoint touched;
     uint64_t skipped = 0;  // up to here it was taken over without the events
     uint64_t known = 0;    // others have had events up to here, and could not give them to us
-    std::map<uint64_t, unsigned> dropped;  // sequence -> peers that no longer hold it
+    std::map<uint64_t, std::set<NodeId>> dropped;  // sequence -> peers that no longer hold it
 
     [[nodiscard]] bool has(uint64_t sequence) const {
       return sequence <= contiguous || beyond.contains(sequence);

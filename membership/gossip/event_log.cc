@@ -18,8 +18,6 @@ namespace {
 // Progress is kept this many retention times after its last change, so that no event that anybody
 // still holds is taken for a new one.
 constexpr int kProgressRetention = 4;
-// An event is given up when three peers have had and dropped it.
-constexpr size_t kMissedPeers = 3;
 constexpr size_t kMaxLost = 16'384;  // per line; the rest when these are settled
 constexpr Duration kSweepInterval = std::chrono::seconds(30);
 // A gap that nobody fills is looked at this often: by then anti-entropy has asked everybody who can
@@ -243,7 +241,7 @@ void EventLog::report_missed(const EventLine& line, uint64_t first, uint64_t las
                                         ": nobody asked holds them any longer");
 }
 
-void EventLog::dropped(const MessageId& id, size_t others) {
+void EventLog::dropped(const MessageId& id, const NodeId& from, size_t others) {
   const EventLine line = EventLine::of(id);
   const EventLines::Progress* progress = lines_.obtain(line, context_.now);
   if (progress == nullptr || progress->has(id.sequence) || progress->lost.contains(id.sequence) ||
@@ -252,13 +250,19 @@ void EventLog::dropped(const MessageId& id, size_t others) {
   }
   bool lost = false;
   lines_.change(line, [&](EventLines::Progress& p) {
-    lost = ++p.dropped[id.sequence] >= std::clamp<size_t>(others, 1, kMissedPeers);
-    if (!lost) return;
+    std::set<NodeId>& said = p.dropped[id.sequence];
+    said.insert(from);
+    lost = said.size() >= std::clamp<size_t>(others, 1, kMissedPeers);
+    if (!lost) {
+      p.known = std::max(p.known, id.sequence);
+      return;
+    }
     p.dropped.erase(id.sequence);
     p.lost.insert(id.sequence);
     p.touched = context_.now;
   });
-  if (lost && !skipping_) drain(line);
+  if (!lost) return watch_gap(line);
+  if (!skipping_) drain(line);
 }
 
 void EventLog::never_held(const MessageId& id) {

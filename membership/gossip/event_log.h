@@ -35,6 +35,8 @@ class EventLog {
  public:
   /// The largest gap that is told at once to whoever can fill it.
   static constexpr size_t kGapAtOnce = 64;
+  /// An event is given up when so many peers have had and dropped it.
+  static constexpr size_t kMissedPeers = 3;
 
   explicit EventLog(Context& context) : context_(context) {}
 
@@ -94,7 +96,7 @@ class EventLog {
       size_t limit) const;
   /// A peer that was asked for this event no longer holds it. When enough of the `others` have said
   /// so, it is given up.
-  void dropped(const MessageId& id, size_t others);
+  void dropped(const MessageId& id, const NodeId& from, size_t others);
   /// A peer that counts this event as had never held it: somebody else may.
   void never_held(const MessageId& id);
   /// True when this node had the event itself, and did not skip it when it joined.

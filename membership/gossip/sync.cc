@@ -420,13 +420,15 @@ void Sync::take_wants(Session& session, const proto::SyncBatch& batch) {
 
 /// What the responder was asked for and did not send.
 void Sync::note_missed(Session& session, const proto::SyncBatch& batch) {
-  const size_t others = parts_.table.up_count();
+  // Who is away just now may hold it too.
+  size_t others = parts_.table.up_count() + parts_.table.failed_count();
+  if (away) others += away(EventLog::kMissedPeers);
   for (const proto::EventProgress& missed : batch.missed()) {
     const auto origin = NodeId::from_wire(missed.origin());
     if (!origin) continue;
     for (const uint64_t sequence : missed.beyond()) {
       const MessageId id{*origin, missed.epoch(), sequence};
-      if (session.want_events.erase(id) > 0) parts_.events.dropped(id, others);
+      if (session.want_events.erase(id) > 0) parts_.events.dropped(id, session.peer_id, others);
       session.some_missed = true;
     }
   }

@@ -63,6 +63,10 @@ class Sync {
   /// When this member was last known to have all events that this node had; none: never.
   [[nodiscard]] std::optional<TimePoint> agreed_at(const NodeId& peer) const;
 
+  /// Members that are known but not in the table, since they have not been met after a restart; no
+  /// more than `most`.
+  std::function<size_t(size_t most)> away;
+
   void stream_opened(StreamId stream);
   void receive(StreamId stream, const proto::StreamMessage& message);
   void stream_closed(StreamId stream, StreamEnd end);

@@ -459,5 +459,29 @@ TEST_CASE("all members at once are sent to who knows none, and to nobody else") 
   CHECK(full_transfers(cluster.world) == boot);
 }
 
+TEST_CASE("an event is not given up while somebody who may hold it is away") {
+  Cluster cluster(seeded(57));
+  cluster.boot(3);
+  cluster.world.fill_disk(1);
+  cluster.world.crash(0);
+  cluster.world.run_for(5s);
+  REQUIRE(cluster.world.send_event(1, "first", "x"));
+  cluster.world.run_for(5s);
+  cluster.world.free_disk(1);
+  REQUIRE(cluster.world.send_event(1, "second", "x"));
+  cluster.world.crash(1);
+  cluster.world.run_for(5s);
+  // Who comes back meets first a member that no longer has the event, then one that has it.
+  cluster.world.pause(2);
+  cluster.world.restart(0);
+  cluster.world.restart(1);
+  cluster.world.run_for(3s);
+  cluster.world.resume(2);
+  cluster.settle(60s);
+  CHECK(cluster.events.handled["first"][0] == 1);
+  CHECK(cluster.events.handled["second"][0] == 1);
+  CHECK(cluster.world.node(0).statistics().events_missed == 0);
+}
+
 }  // namespace
 }  // namespace starling::simulation

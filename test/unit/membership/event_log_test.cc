@@ -212,11 +212,11 @@ TEST_CASE("an event that nobody holds any longer counts as missed and not before
   const MessageId id = id_of(7, 1);
   // Peers that skipped it when they joined know nothing of it.
   for (int i = 0; i < 5; ++i) log.never_held(id);
-  log.dropped(id, 9);
+  for (int i = 0; i < 5; ++i) log.dropped(id, node_id(2), 9);
   CHECK(c.statistics.events_missed == 0);
   CHECK_FALSE(log.has(id));
-  log.dropped(id, 9);
-  log.dropped(id, 9);
+  log.dropped(id, node_id(3), 9);
+  log.dropped(id, node_id(4), 9);
   CHECK(c.statistics.events_missed == 1);
   CHECK(log.has(id));
   CHECK(missed(c) == std::vector<std::pair<uint64_t, uint64_t>>{{1, 1}});
@@ -226,7 +226,8 @@ TEST_CASE("an event that nobody holds any longer counts as missed and not before
 TEST_CASE("where there is only one to ask its word is enough") {
   Context c = context();
   EventLog log(c);
-  for (uint64_t sequence = 1; sequence <= 3; ++sequence) log.dropped(id_of(7, sequence), 1);
+  for (uint64_t sequence = 1; sequence <= 3; ++sequence)
+    log.dropped(id_of(7, sequence), node_id(2), 1);
   log.apply(event(7, 4), node_id(2));
   CHECK(c.statistics.events_missed == 3);
   CHECK(order(c) == std::vector<uint64_t>{4});
