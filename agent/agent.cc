@@ -52,6 +52,7 @@ Result<void> Agent::start() {
                                                    .retry_interval = config_.retry_interval,
                                                    .max_attempts = config_.retry_max_attempts},
                                      [this] { stop(1); });
+  if (auto opened = open_discovery(); !opened) return opened;
   desk_ = std::make_unique<JobDesk>(io_, *jobs_, *dispatcher_);
   service_ = std::make_unique<Service>(
       Service::Parts{.cluster = *cluster_,
@@ -105,6 +106,24 @@ void Agent::open_statsd() {
   if (options.servers.empty()) return;
   statsd_ = std::make_unique<Statsd>(io_, *log_, std::move(options),
                                      [this] { return service_->describe(); });
+}
+
+Result<void> Agent::open_discovery() {
+  if (config_.discover.empty()) return {};
+  auto program = find_discovery_program();
+  if (!program) {
+    return fail(program.error().kind, "discover: mDNS needs the program starling-discover, but " +
+                                          program.error().message);
+  }
+  DiscoveryOptions options;
+  options.program = std::move(*program);
+  options.cluster = config_.discover;
+  options.interface = config_.mdns_interface;
+  options.ipv4 = !config_.mdns_disable_ipv4;
+  options.ipv6 = !config_.mdns_disable_ipv6;
+  options.replay = config_.replay_on_join;
+  discovery_ = std::make_unique<Discovery>(io_, *cluster_, *log_, std::move(options));
+  return {};
 }
 
 Result<void> Agent::open_log() {
@@ -205,6 +224,7 @@ void Agent::begin() {
 
 void Agent::joined() {
   joiner_->start();
+  if (discovery_) discovery_->start();
   print_banner();
   notify_.ready();
 }
@@ -311,7 +331,7 @@ void Agent::leave(std::function<void()> told) {
   if (told) leave_told_.push_back(std::move(told));
   if (stopping_ || std::exchange(leaving_, true)) return;
   notify_.stopping();
-  joiner_->stop();
+  stop_joining();
   deadline_.expires_after(config_.broadcast_timeout);
   deadline_.async_wait([this](const asio::error_code& error) {
     if (error || stopping_) return;
@@ -332,7 +352,7 @@ void Agent::stop(int status) {
   if (std::exchange(stopping_, true)) return;
   status_ = status;
   notify_.stopping();
-  joiner_->stop();
+  stop_joining();
   deadline_.expires_after(kStopLimit);
   deadline_.async_wait([this](const asio::error_code& error) {
     if (error) return;
@@ -355,6 +375,11 @@ void Agent::end_now(int status) {
   if (rpc_) rpc_->close();
   dispatcher_.reset();  // what runs goes on
   ::_exit(status);
+}
+
+void Agent::stop_joining() {
+  joiner_->stop();
+  if (discovery_) discovery_->stop();
 }
 
 void Agent::fail_start(const std::string& error) {

@@ -18,6 +18,7 @@
 #include "agent/control/serf_server.h"
 #include "agent/control/server.h"
 #include "agent/control/service.h"
+#include "agent/discovery.h"
 #include "agent/job_desk.h"
 #include "agent/job_ledger.h"
 #include "agent/joiner.h"
@@ -49,6 +50,7 @@ class Agent {
   Result<void> open_doors();
   Result<void> open_rpc();
   void open_statsd();
+  Result<void> open_discovery();
   void begin();
   void joined();
   void print_banner() const;
@@ -78,6 +80,8 @@ class Agent {
   void stop(int status);
   [[noreturn]] void end_now(int status);
   void fail_start(const std::string& error);
+  /// Nobody is joined any more.
+  void stop_joining();
 
   Config config_;
   const Environment environment_;
@@ -94,6 +98,7 @@ class Agent {
   std::unique_ptr<JobDesk> desk_;
   std::unique_ptr<KeyKeeper> keys_;
   std::unique_ptr<Joiner> joiner_;
+  std::unique_ptr<Discovery> discovery_;  // none: others are not looked for
   std::unique_ptr<Service> service_;
   std::unique_ptr<UnixServer> server_;
   std::unique_ptr<SerfServer> rpc_;  // none: not offered

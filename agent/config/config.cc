@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/config/keys.h"
+#include "agent/config/mdns.h"
 #include "agent/config/network.h"
 #include "agent/config/paths.h"
 #include "agent/config/rpc.h"
@@ -129,7 +130,7 @@ Result<Config> load_config(const std::vector<FlagValue>& flags, const Environmen
     if (auto settled = settle(*draft); !settled) return tl::unexpected(settled.error());
   }
   for (const auto& settle : {config::settle_node_name, config::settle_paths, config::settle_network,
-                             config::settle_rpc}) {
+                             config::settle_rpc, config::settle_mdns}) {
     if (auto settled = settle(*draft, environment); !settled) {
       return tl::unexpected(settled.error());
     }

@@ -129,6 +129,10 @@ struct Config {
   Duration retry_interval = std::chrono::seconds(30);  ///< at least 1 s
   unsigned retry_max_attempts = 0;                     ///< 0: for ever
   bool rejoin_after_leave = false;
+  std::string discover;        ///< name by which mDNS finds others; empty: none are looked for
+  std::string mdns_interface;  ///< empty: `interface`, or all
+  bool mdns_disable_ipv4 = false;
+  bool mdns_disable_ipv6 = false;
 
   // --- leaving ---
   bool leave_on_terminate = false;

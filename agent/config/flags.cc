@@ -32,6 +32,10 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
      "time between two attempts of -retry-join (default: 30s)"},
     {"retry-max", "N", false, "attempts of -retry-join before giving up (default: 0, for ever)"},
     {"rejoin", "", false, "join again after an earlier leave"},
+    {"discover", "NAME", false, "find and join agents of the same NAME by mDNS"},
+    {"mdns-iface", "NAME", false, "network interface for -discover (default: -iface, or all)"},
+    {"mdns-disable-ipv4", "", false, "-discover without mDNS over IPv4"},
+    {"mdns-disable-ipv6", "", false, "-discover without mDNS over IPv6"},
     {"event-handler", "FILTER=COMMAND", true, "command to run on events"},
     {"tag", "KEY=VALUE", true, "tag of this node"},
     {"tags-file", "FILE", false, "JSON file that keeps tags; not together with -tag"},
@@ -52,10 +56,6 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
     {"query-burst", "N", false, "of these at once (default: 500)"},
     {"protocol", "N", false, "of Serf; ignored"},
     {"snapshot", "FILE", false, "of Serf; ignored, state is in -data-dir"},
-    {"discover", "NAME", false, "of Serf; not supported yet"},
-    {"mdns-iface", "NAME", false, "of Serf; not supported yet"},
-    {"mdns-disable-ipv4", "", false, "of Serf; not supported yet"},
-    {"mdns-disable-ipv6", "", false, "of Serf; not supported yet"},
     {"disable-compression", "", false, "of Serf; ignored"},
 });
 

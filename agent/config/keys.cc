@@ -8,6 +8,7 @@
 #include "agent/config/endpoint.h"
 #include "agent/config/flag_keys.h"
 #include "agent/config/handler_keys.h"
+#include "agent/config/mdns.h"
 #include "agent/config/rpc.h"
 #include "agent/config/text.h"
 
@@ -19,7 +20,6 @@ using std::chrono::seconds;
 
 constexpr unsigned kMostUnsigned = 1'000'000;  // of anything that is counted
 
-constexpr std::string_view kNotYet = "not supported yet, ignored";
 constexpr std::string_view kSnapshot = "ignored: Starling keeps its state in data_dir";
 
 std::string show_bind(const Config& config) {
@@ -173,6 +173,8 @@ const std::array kKeys = {
     Key{"retry_interval", DurationKey{&Config::retry_interval, seconds(1)}},
     Key{"retry_max_attempts", NumberKey{&Config::retry_max_attempts, 0, kMostUnsigned}},
     Key{"rejoin_after_leave", &Config::rejoin_after_leave},
+    Key{"discover", CustomKey{set_discover, show_discover}},
+    Key{"mdns", CustomKey{set_mdns, show_mdns}},
     Key{"leave_on_terminate", &Config::leave_on_terminate, true},
     Key{"skip_leave_on_interrupt", &Config::skip_leave_on_interrupt, true},
     Key{"event_handlers", CustomKey{set_event_handlers, show_event_handlers}, true},
@@ -215,8 +217,6 @@ const std::array kKeys = {
     Key{"broadcast_timeout", DurationKey{&Config::broadcast_timeout, seconds(1)}},
     Key{"protocol_options", CustomKey{set_protocol_options, show_protocol_options}},
     Key{"snapshot_path", IgnoredKey{kSnapshot}},
-    Key{"discover", IgnoredKey{kNotYet}},
-    Key{"mdns", IgnoredKey{kNotYet}},
     Key{"enable_compression", IgnoredKey{"ignored: packets are small and are not compressed"}},
     Key{"disable_name_resolution",
         IgnoredKey{"ignored: members are told apart by their ids, and no vote ends an agent"}},

@@ -185,25 +185,33 @@ TEST_CASE("a control socket path that is too long is refused with the remedy") {
 TEST_CASE("keys of Serf without effect are accepted with a warning") {
   CHECK(OneFile("snapshot_path: /tmp/s\n").warnings() ==
         "agent.yaml:1:16: snapshot_path: ignored: Starling keeps its state in data_dir\n");
-  for (const char* line :
-       {"discover: web", "mdns: {interface: eth0, disable_ipv4: true}", "discover: db"}) {
-    CAPTURE(line);
-    const std::string warnings = OneFile(std::string(line) + "\n").warnings();
-    CHECK(warnings.find("not supported yet, ignored\n") != std::string::npos);
-    CHECK(warnings.starts_with("agent.yaml:1:"));
-  }
   for (const char* line : {"enable_compression: true", "disable_name_resolution: true"}) {
     CHECK(OneFile(std::string(line) + "\n").warnings().find(": ignored: ") != std::string::npos);
   }
   CHECK(OneFile("protocol: 5\n").warnings().find("Starling speaks its own protocol") !=
         std::string::npos);
-  const auto flags = load_config(
-      {{"discover", "a"}, {"snapshot", "b"}, {"disable-compression", "true"}, {"mdns-iface", "x"}},
-      test_environment());
+  const auto flags =
+      load_config({{"snapshot", "b"}, {"disable-compression", "true"}}, test_environment());
   REQUIRE(flags);
-  REQUIRE(flags->warnings.size() == 5);
-  CHECK(flags->warnings[0].place == "-discover");
-  CHECK(flags->warnings[3].to_string() == "-mdns-iface: not supported yet, ignored");
+  REQUIRE(flags->warnings.size() == 3);
+  CHECK(flags->warnings[0].place == "-snapshot");
+}
+
+TEST_CASE("a name to discover is a label of DNS and mDNS wants one protocol at least") {
+  CHECK(OneFile("discover: " + std::string(57, 'n') + "\n").error() == "no error");
+  CHECK(OneFile("discover: " + std::string(58, 'n') + "\n").error() ==
+        "agent.yaml:1:11: discover: has 58 bytes; at most 57 are possible");
+  CHECK(OneFile("discover: \"a\\nb\"\n").error() ==
+        "agent.yaml:1:11: discover: 'a?b' holds control characters");
+  CHECK(OneFile("mdns: {iface: eth0}\n").error().find("unknown key 'iface' under mdns") !=
+        std::string::npos);
+  CHECK(OneFile("mdns: eth0\n").error().find("mdns: wants a map") != std::string::npos);
+  CHECK(OneFile("mdns: {disable_ipv4: 4}\n").error().find("disable_ipv4") != std::string::npos);
+  const std::string neither = "mdns: {disable_ipv4: true, disable_ipv6: true}\n";
+  CHECK(OneFile(neither).error() == "no error");  // nobody is looked for
+  CHECK(
+      OneFile("discover: web\n" + neither).error().find("mdns: mDNS over neither IPv4 nor IPv6") !=
+      std::string::npos);
 }
 
 TEST_CASE("off loopback Serf's RPC needs a token") {

@@ -258,4 +258,34 @@ TEST_CASE("a keyring file gives the keys and the first one seals") {
   CHECK_FALSE(load_config({{"keyring-file", empty}}, test_environment()));
 }
 
+TEST_CASE("what mDNS is to do comes from Serf's map or from flags") {
+  const Folder folder;
+  const auto file = folder.write(
+      "serf.json", R"({"discover": "db", "mdns": {"interface": "eth1", "disable_ipv6": true}})");
+  const auto config = load_config({{"config-file", file}}, test_environment());
+  REQUIRE(config);
+  CHECK(config->discover == "db");
+  CHECK(config->mdns_interface == "eth1");
+  CHECK_FALSE(config->mdns_disable_ipv4);
+  CHECK(config->mdns_disable_ipv6);
+  const auto over = load_config({{"config-file", file},
+                                 {"discover", "web"},
+                                 {"mdns-iface", "eth0"},
+                                 {"mdns-disable-ipv4", "true"},
+                                 {"mdns-disable-ipv6", "false"}},
+                                test_environment());
+  REQUIRE(over);
+  CHECK(over->discover == "web");
+  CHECK(over->mdns_interface == "eth0");
+  CHECK(over->mdns_disable_ipv4);
+  CHECK_FALSE(over->mdns_disable_ipv6);
+  Environment environment = test_environment();
+  environment.interfaces = [] {
+    return std::vector<InterfaceAddress>{{"lo", *membership::Address::from_ip("127.0.0.1", 0)}};
+  };
+  const auto plain = load_config({{"iface", "lo"}}, environment);
+  REQUIRE(plain);
+  CHECK(plain->mdns_interface == "lo");
+}
+
 }  // namespace starling::agent
