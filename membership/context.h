@@ -24,7 +24,11 @@ struct Context {
   LamportClock member_clock;
   LamportClock event_clock;
   LamportClock query_clock;
+  Admission admission = {};  ///< empty: everybody
 
+  [[nodiscard]] bool admitted(const NodeId& id, std::string_view name = {}) const {
+    return !admission || admission(id, name);
+  }
   void emit(Action action) { actions.push_back(std::move(action)); }
   void trace(TraceLevel level, std::string text) {
     actions.emplace_back(Trace{level, std::move(text)});

@@ -62,6 +62,8 @@ void Node::receive_datagram(TimePoint now, const Address& from, std::string_view
   const auto sender = NodeId::from_wire(packet.sender());
   if (!parsed || !sender || *sender == p.context.identity.id) {
     ++p.context.statistics.malformed_packets;
+  } else if (!p.context.admitted(*sender)) {
+    ++p.context.statistics.unadmitted_packets;
   } else {
     p.receive(from, *sender, packet);
   }
@@ -103,8 +105,10 @@ void Node::receive_stream(TimePoint now, StreamId stream, std::string_view bytes
   proto::StreamMessage message;
   const bool parsed = bytes.size() <= kMaxStreamMessage &&
                       message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-  if (!parsed || !NodeId::from_wire(message.sender()) ||
-      message.body_case() == proto::StreamMessage::BODY_NOT_SET) {
+  const auto sender = NodeId::from_wire(message.sender());
+  if (parsed && sender && !p.context.admitted(*sender)) {
+    p.refuse_stream(stream, message);
+  } else if (!parsed || !sender || message.body_case() == proto::StreamMessage::BODY_NOT_SET) {
     ++p.context.statistics.malformed_streams;
     if (p.streams.find(stream) != nullptr) {
       p.stream_closed(stream, StreamEnd::kProtocol);
@@ -218,6 +222,17 @@ void Node::set_rates(TimePoint now, const Options& options) {
   own.query_burst = options.query_burst;
   p.rates.set(own, now);
   p.finish_turn();
+}
+
+void Node::set_admission(TimePoint now, Admission admitted) {
+  parts_->context.admission = std::move(admitted);
+  review_members(now);
+}
+
+void Node::review_members(TimePoint now) {
+  parts_->enter(now);
+  parts_->members.review();
+  parts_->finish_turn();
 }
 
 void Node::cancel_query(TimePoint now, const MessageId& query) {

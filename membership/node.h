@@ -110,6 +110,8 @@ struct Statistics {
   uint64_t dropped_fetches = 0;       ///< over kMaxFetches: left to anti-entropy
   uint64_t dropped_beyond = 0;        ///< over kMaxBeyond or kMaxBeyondBytes: fetched again later
   uint64_t dropped_members = 0;       ///< over kMaxMembers
+  uint64_t unadmitted_packets = 0;    ///< and streams, of nodes that set_admission() refuses
+  uint64_t unadmitted_records = 0;    ///< of such nodes, told by others
   uint64_t dropped_lost = 0;          ///< members looked for no more, over kMaxMissing
   uint64_t dropped_progress = 0;      ///< over kMaxProgress
   uint64_t dropped_queries = 0;       ///< forgotten early, over kMaxSeenQueries
@@ -229,6 +231,9 @@ struct Sizes {
       0;  ///< of packets that wait; <= kMaxOutboundBytes of each class, bulk kMaxBulkBytes
 };
 
+/// Who may be a member, by node id and name; the name is empty where it is not known.
+using Admission = std::function<bool(const NodeId& id, std::string_view name)>;
+
 class DescriptionPool;
 
 class Node {
@@ -296,6 +301,13 @@ class Node {
 
   /// Takes event_rate, event_burst, event_byte_rate, query_rate and query_burst from `options`.
   void set_rates(TimePoint now, const Options& options);
+
+  /// From now on only those are heard, and taken for members, that `admitted` accepts; an empty one
+  /// accepts everybody. Called often, and must not call the node. Reviews the members at once.
+  void set_admission(TimePoint now, Admission admitted);
+  /// What the predicate answers has changed: members that it no longer accepts are forgotten
+  /// (MemberEvents kLeave and kReap). O(members).
+  void review_members(TimePoint now);
 
   // --- views ---
   [[nodiscard]] const Identity& identity() const;

@@ -101,7 +101,7 @@ TimePoint Node::Parts::earliest_deadline() const {
 void Node::Parts::rejoin() {
   rejoin_at = kNever;
   std::erase_if(to_rejoin, [this](const Restored::KnownMember& known) {
-    return table.find(known.id) != nullptr;
+    return table.find(known.id) != nullptr || !context.admitted(known.id, known.name);
   });
   if (to_rejoin.empty() || members.leaving()) return;
   const auto is_lost = [](const Restored::KnownMember& known) { return known.lost; };
@@ -317,6 +317,19 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
       streams.close(id);
       return;
   }
+}
+
+void Node::Parts::refuse_stream(StreamId id, const proto::StreamMessage& message) {
+  ++context.statistics.unadmitted_packets;
+  if (streams.find(id) == nullptr) return;
+  if (message.has_sync_request()) {
+    proto::StreamMessage answer;
+    answer.mutable_sync_reply()->set_refusal("does not admit node " +
+                                             NodeId::from_wire(message.sender())->to_string());
+    streams.send(id, std::move(answer));
+  }
+  stream_closed(id, StreamEnd::kClosed);
+  context.emit(CloseStream{id});
 }
 
 void Node::Parts::stream_closed(StreamId id, StreamEnd end) {

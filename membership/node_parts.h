@@ -117,6 +117,8 @@ struct Node::Parts {
   [[nodiscard]] bool has(const proto::RecordId& id) const;
   [[nodiscard]] std::optional<proto::Record> find(const proto::RecordId& id) const;
   void receive_stream(StreamId id, const proto::StreamMessage& message);
+  /// Its sender is not admitted.
+  void refuse_stream(StreamId id, const proto::StreamMessage& message);
   void stream_closed(StreamId id, StreamEnd end);
   void rejoin();
   void look_for(const Member& lost);

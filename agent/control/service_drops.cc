@@ -58,6 +58,8 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.routes_full", counts.dropped_routes);
   drops.add("core.streams_full", counts.refused_streams);
   drops.add("core.streams_malformed", counts.malformed_streams);
+  drops.add("core.unadmitted_packets", counts.unadmitted_packets);
+  drops.add("core.unadmitted_records", counts.unadmitted_records);
 }
 
 void add_handlers(Section& drops, const handlers::DispatcherStatistics& counts) {

@@ -72,6 +72,10 @@ Verdict Members::apply(const proto::MemberRecord& record, Heard how) {
   if (planted(PlantedBug::kCopyHalfOfId)) std::fill_n(id->bytes.begin(), sizeof(void*), 0);
   context_.member_clock.witness(record.ltime());
   if (*id == context_.identity.id) return about_self(record);
+  if (!context_.admitted(*id, record.name())) {
+    ++context_.statistics.unadmitted_records;
+    return Verdict::kStale;
+  }
   switch (record.status()) {
     case proto::MEMBER_ALIVE:
       return apply_alive(record, *id, how);
@@ -285,6 +289,17 @@ void Members::reap(const NodeId& id) {
   if (!entry->displaced && !entry->went_quietly) announce(MemberChange::kReap, *entry);
   table_.erase(id);
   settle_name(name);
+}
+
+void Members::review() {
+  std::vector<NodeId> refused;
+  for (const Entry* entry : table_.all()) {
+    if (!context_.admitted(entry->id(), entry->name())) refused.push_back(entry->id());
+  }
+  for (const NodeId& id : refused) {
+    Entry& entry = *table_.find(id);
+    mark_left(entry, entry.incarnation, true);
+  }
 }
 
 void Members::leave() {

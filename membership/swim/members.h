@@ -67,6 +67,8 @@ class Members {
   bool heard_from(const NodeId& sender);
   /// Time in which this node did not run does not count against others.
   void forgive(Duration stalled);
+  /// Forgets members that are no longer admitted.
+  void review();
 
   // --- commands ---
   void set_tags(std::string packed);

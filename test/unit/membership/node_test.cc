@@ -303,3 +303,56 @@ TEST_CASE("text that is not UTF-8 is refused where it is given") {
   query.name = "\xff";
   CHECK_FALSE(node.send_query(cluster.now, query).has_value());
 }
+
+TEST_CASE("who is not admitted is not heard and no member") {
+  Cluster cluster(3);
+  const NodeId refused = test::node_id(3);
+  for (const size_t i : {0, 1}) {
+    cluster.nodes[i]->set_admission(
+        cluster.now, [&](const NodeId& id, std::string_view) { return id != refused; });
+  }
+  join_all(cluster);
+  CHECK(cluster.nodes[0]->members().size() == 2);
+  CHECK(cluster.nodes[1]->members().size() == 2);
+  CHECK(cluster.nodes[2]->members().size() == 1);
+  const auto tried = cluster.all<JoinTried>();
+  REQUIRE(tried.size() == 2);
+  for (const auto& [node, result] : tried) {
+    CHECK(result.ok == (node != 2));
+    CHECK(result.error == (node != 2 ? "" : "does not admit node " + refused.to_string()));
+  }
+  CHECK(cluster.nodes[0]->statistics().unadmitted_packets > 0);
+  REQUIRE(cluster.nodes[2]->send_event(cluster.now, "deploy", "", false).has_value());
+  cluster.run_for(1s);
+  CHECK(cluster.all<UserEventArrived>().size() == 1);
+}
+
+TEST_CASE("members that are admitted no longer are forgotten at a review") {
+  Cluster cluster(3);
+  NodeId refused;
+  for (const size_t i : {0, 1}) {
+    cluster.nodes[i]->set_admission(
+        cluster.now, [&](const NodeId& id, std::string_view) { return id != refused; });
+  }
+  join_all(cluster);
+  REQUIRE(cluster.nodes[0]->members().size() == 3);
+  refused = test::node_id(3);
+  cluster.happened.clear();
+  cluster.nodes[0]->review_members(cluster.now);
+  cluster.nodes[1]->review_members(cluster.now);
+  cluster.run_for(1min);
+  CHECK(cluster.nodes[0]->members().size() == 2);
+  CHECK(cluster.nodes[1]->members().size() == 2);
+  std::vector<MemberChange> told;
+  for (const auto& [node, event] : cluster.all<MemberEvent>()) {
+    if (node != 0) continue;
+    CHECK(event.member.id == refused);
+    told.push_back(event.change);
+  }
+  CHECK(told == std::vector{MemberChange::kLeave, MemberChange::kReap});
+  refused = {};
+  cluster.nodes[0]->review_members(cluster.now);
+  cluster.nodes[1]->review_members(cluster.now);
+  cluster.run_for(1min);
+  CHECK(cluster.nodes[0]->members().size() == 3);
+}
