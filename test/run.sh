@@ -23,15 +23,16 @@ export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 packages=(
   # to build
   ccache clang-19 cmake libasio-dev libavahi-client-dev libcli11-dev libexpected-dev libfmt-dev
-  libjemalloc-dev libprotobuf-dev
-  libre2-dev libsodium-dev libspdlog-dev libsqlite3-dev libyaml-cpp-dev mold ninja-build
-  nlohmann-json3-dev pkg-config protobuf-compiler
+  libjemalloc-dev libprotobuf-dev libre2-dev libsodium-dev libspdlog-dev
+  libsqlite3-dev libyaml-cpp-dev mold ninja-build nlohmann-json3-dev pkg-config protobuf-compiler
   # to test
   avahi-daemon catch2 clang-format-19 clang-tidy-19 dbus git haproxy iproute2 libclang-rt-19-dev
-  nftables python3
-  python3-msgpack serf
-  shellcheck
+  nftables python3 python3-msgpack serf shellcheck
 )
+# For node-serf. Debian's npm is hundreds of packages, and Node.js often comes from elsewhere.
+if ! command -v node >/dev/null && ! command -v npm >/dev/null; then
+  packages+=(nodejs npm)
+fi
 
 usage() {
   sed -n 's/^#   test/  test/p' "$0"
