@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
 
+#include <malloc.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -10,6 +12,7 @@
 
 #include "agent/agent_impl.h"
 #include "agent/config/tags_file.h"
+#include "agent/control/socket_path.h"
 #include "agent/handler_specs.h"
 #include "membership/limits.h"
 
@@ -26,6 +29,15 @@ constexpr auto kStopLimit = std::chrono::seconds(8);
 
 void print_error(const std::string& message) {
   std::fprintf(stderr, "starling agent: %s\n", message.c_str());
+}
+
+/// What reads and merges files has copies of keys in buffers of all kinds: glibc overwrites what is
+/// given back meanwhile.
+Result<Config> load_quietly(const std::vector<FlagValue>& flags, const Environment& environment) {
+  ::mallopt(M_PERTURB, 0x55);
+  auto config = load_config(flags, environment);
+  ::mallopt(M_PERTURB, 0);
+  return config;
 }
 
 }  // namespace
@@ -75,6 +87,7 @@ Result<void> Agent::start() {
 Result<void> Agent::open_doors() {
   server_ = std::make_unique<UnixServer>(io_, config_.control, *service_);
   if (auto listening = server_->listen(); !listening) return listening;
+  if (auto given = give_to_group(config_.control, config_.control_group); !given) return given;
   if (config_.rpc_addr || !config_.rpc_socket.empty()) return open_rpc();
   return {};
 }
@@ -86,7 +99,10 @@ Result<void> Agent::open_rpc() {
   options.path = config_.rpc_socket;
   options.auth = config_.rpc_auth;
   rpc_ = std::make_unique<SerfServer>(io_, std::move(options), *service_, *log_);
-  const auto listening = rpc_->listen();
+  auto listening = rpc_->listen();
+  if (listening && !config_.rpc_socket.empty()) {
+    listening = give_to_group(config_.rpc_socket, config_.control_group);
+  }
   if (listening) return {};
   rpc_.reset();
   const std::string remedy = "; choose another address with rpc_addr (-rpc-addr), or none";
@@ -136,7 +152,7 @@ Result<void> Agent::open_log() {
   if (!log) return tl::unexpected(log.error());
   log_ = std::move(*log);
   for (const Warning& warning : config_.warnings) log_->warn("config", warning.to_string());
-  if (config_.insecure && config_.keys.empty()) {
+  if (config_.insecure && config_.key_names.empty()) {
     log_->warn("agent",
                "insecure: without a cluster key, whoever reaches " + config_.bind.to_string() +
                    " can join and command this host; give all members one (starling keygen)");
@@ -198,8 +214,9 @@ Result<void> Agent::open_cluster() {
       *store_, config_.keys, config_.keyring_file,
       [this](const Keyring& ring, const std::vector<std::string>& keys) {
         cluster_->set_keyring(ring);
-        config_.keys = keys;
+        config_.key_names = key_names_of(keys);
       });
+  forget_keys(config_);
   tags_->set_publish([this](const TagKeeper::Map& tags) { return cluster_->set_tags(tags); });
   return {};
 }
@@ -243,7 +260,7 @@ void Agent::print_banner() const {
   line("Control", "'" + config_.control + "'");
   line("RPC addr", rpc_ ? "'" + rpc_->local_address() + "'" : "none");
   line("Data dir", "'" + config_.data_dir + "'");
-  line("Encrypted", config_.keys.empty() ? "false" : "true");
+  line("Encrypted", config_.key_names.empty() ? "false" : "true");
   line("Profile", config_.profile);
   text += "\n==> Log data will now stream in as it occurs:\n\n";
   std::fputs(text.c_str(), stdout);
@@ -296,7 +313,7 @@ Result<void> Agent::reload() {
   log_->info("agent", "reloading the configuration");
   notify_.reloading();
   if (auto reopened = log_->reopen(); !reopened) log_->error("agent", reopened.error().message);
-  auto loaded = agent::reload(config_, environment_);
+  auto loaded = load_quietly(config_.flags, environment_);
   auto taken = loaded ? take_over(std::move(*loaded)) : tl::unexpected(loaded.error());
   if (!taken) {
     log_->error("agent", "nothing is reloaded: " + taken.error().message);
@@ -312,6 +329,7 @@ Result<void> Agent::take_over(Config loaded) {
   for (const std::string& key : needs_restart(config_, loaded)) {
     log_->warn("config", key + " has changed: it takes effect when the agent is restarted");
   }
+  forget_keys(loaded);
   config_.tags = std::move(loaded.tags);
   config_.event_handlers = std::move(loaded.event_handlers);
   config_.log_level = loaded.log_level;
@@ -417,13 +435,17 @@ int check_agent(const std::vector<FlagValue>& flags) {
 int run_agent(const std::vector<FlagValue>& flags) {
   // Writing to a client or a log that is gone is an error like others.
   std::signal(SIGPIPE, SIG_IGN);
+  // Neither core dumps nor other processes of this user get at keys. Handlers are as ever: a new
+  // program begins dumpable.
+  ::prctl(PR_SET_DUMPABLE, 0);
   try {
     const Environment environment = Environment::of_process();
-    auto config = load_config(flags, environment);
+    auto config = load_quietly(flags, environment);
     if (!config) {
       print_error(config.error().message);
       return 1;
     }
+    if (config->allow_core_dumps) ::prctl(PR_SET_DUMPABLE, 1);
     Agent agent(std::move(*config), environment);
     if (auto started = agent.start(); !started) {
       print_error(started.error().message);

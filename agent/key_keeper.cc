@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/store/file.h"
+#include "proto/support/assert.h"
 
 namespace starling::agent {
 
@@ -13,17 +14,32 @@ using control::KeysRequest;
 
 namespace {
 
-/// Base64 has nothing that JSON would have to escape.
-std::string keyring_text(const std::vector<std::string>& keys) {
-  std::string text = "[";
-  for (const std::string& key : keys) text += (text.size() > 1 ? ",\n  \"" : "\n  \"") + key + "\"";
-  return text + "\n]\n";
+Result<void> write_keyring(const std::string& path, const std::vector<std::string>& keys) {
+  constexpr size_t kMost = 512;  // kMaxKeys of 44 characters: the text stays in its place
+  std::string text;
+  text.reserve(kMost);
+  for (const std::string& key : keys) {  // base64 has nothing that JSON would have to escape
+    text.append(text.empty() ? "[\n  \"" : ",\n  \"").append(key).append("\"");
+  }
+  text.append("\n]\n");
+  auto written = write_file(path, text);
+  wipe(text);
+  return written;
 }
 
 }  // namespace
 
 KeyKeeper::KeyKeeper(Store& store, std::vector<std::string> keys, std::string file, Publish publish)
-    : store_(store), keys_(std::move(keys)), file_(std::move(file)), publish_(std::move(publish)) {}
+    : store_(store),
+      ring_(Keyring::insecure()),
+      file_(std::move(file)),
+      publish_(std::move(publish)) {
+  const SecretTexts texts(std::move(keys));
+  if (texts.get().empty()) return;
+  auto ring = Keyring::from_base64(texts.get());
+  STARLING_ASSERT(ring.has_value());
+  ring_ = std::move(*ring);
+}
 
 Result<void> KeyKeeper::check(const std::string& key) {
   const auto ring = Keyring::from_base64({key});
@@ -34,7 +50,8 @@ Result<void> KeyKeeper::check(const std::string& key) {
 KeysReply KeyKeeper::reply(bool list) const {
   KeysReply reply;
   if (!list) return reply;
-  for (const std::string& key : keys_) {
+  const SecretTexts keys = ring_.to_base64();
+  for (const std::string& key : keys.get()) {
     control::KeyHolders& held = *reply.add_keys();
     held.set_key(key);
     held.set_members(1);
@@ -43,7 +60,7 @@ KeysReply KeyKeeper::reply(bool list) const {
 }
 
 void KeyKeeper::ask(const KeysRequest& request, Done done) {
-  if (keys_.empty()) {
+  if (ring_.is_insecure()) {
     // Serf's words.
     const bool list = request.operation() == KeysRequest::LIST;
     return done(fail(
@@ -65,10 +82,11 @@ void KeyKeeper::next() {
   carry_out(std::move(waiting));
 }
 
-Result<std::vector<std::string>> KeyKeeper::changed(const KeysRequest& request) const {
+Result<SecretTexts> KeyKeeper::changed(const KeysRequest& request) const {
   const std::string& key = request.key();
   if (auto valid = check(key); !valid) return tl::unexpected(valid.error());
-  std::vector<std::string> keys = keys_;
+  const SecretTexts before = ring_.to_base64();
+  std::vector<std::string> keys = before.get();
   const auto found = std::find(keys.begin(), keys.end(), key);
   switch (request.operation()) {
     case KeysRequest::INSTALL:
@@ -90,28 +108,33 @@ Result<std::vector<std::string>> KeyKeeper::changed(const KeysRequest& request) 
       if (found == keys.begin()) {
         return fail(ErrorKind::kConflict, "removing the primary key is not allowed");
       }
-      if (found != keys.end()) keys.erase(found);
+      if (found != keys.end()) {
+        wipe(*found);
+        keys.erase(found);
+      }
       break;
     default:
       return fail(ErrorKind::kInvalid, "unknown operation on keys: this agent may be too old");
   }
-  return keys;
+  return SecretTexts(std::move(keys));
 }
 
 void KeyKeeper::carry_out(Waiting waiting) {
-  if (waiting.request.operation() == KeysRequest::LIST) return finish(waiting, keys_);
+  if (waiting.request.operation() == KeysRequest::LIST) {
+    return finish(waiting, ring_.to_base64());
+  }
   auto keys = changed(waiting.request);
   if (!keys) {
     waiting.done(tl::unexpected(std::move(keys.error())));
     busy_ = false;
     return next();
   }
-  if (*keys == keys_ || file_.empty()) return finish(waiting, std::move(*keys));
+  if (keys->get() == ring_.to_base64().get() || file_.empty()) return finish(waiting, *keys);
   const auto written = std::make_shared<Result<void>>();
   const auto shared = std::make_shared<Waiting>(std::move(waiting));
   const bool queued =
       store_.run([written, path = file_,
-                  text = keyring_text(*keys)](Database&) { *written = write_file(path, text); },
+                  keys = *keys](Database&) { *written = write_keyring(path, keys.get()); },
                  [this, alive = std::weak_ptr<bool>(alive_), written, shared, keys = *keys] {
                    if (!alive.lock()) return;
                    if (*written) return finish(*shared, keys);
@@ -125,16 +148,16 @@ void KeyKeeper::carry_out(Waiting waiting) {
   next();
 }
 
-void KeyKeeper::finish(const Waiting& waiting, std::vector<std::string> keys) {
-  if (keys != keys_) {
-    auto ring = Keyring::from_base64(keys);
+void KeyKeeper::finish(const Waiting& waiting, const SecretTexts& keys) {
+  if (keys.get() != ring_.to_base64().get()) {
+    auto ring = Keyring::from_base64(keys.get());
     if (!ring) {
       waiting.done(tl::unexpected(std::move(ring.error())));
       busy_ = false;
       return next();
     }
-    keys_ = std::move(keys);
-    publish_(*ring, keys_);
+    ring_ = std::move(*ring);
+    publish_(ring_, keys.get());
   }
   KeysReply told = reply(waiting.request.operation() == KeysRequest::LIST);
   if (waiting.request.operation() != KeysRequest::LIST && file_.empty()) {

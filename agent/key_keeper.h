@@ -60,12 +60,12 @@ class KeyKeeper {
   };
   void next();
   void carry_out(Waiting waiting);
-  void finish(const Waiting& waiting, std::vector<std::string> keys);
-  [[nodiscard]] Result<std::vector<std::string>> changed(const control::KeysRequest& request) const;
+  void finish(const Waiting& waiting, const SecretTexts& keys);
+  [[nodiscard]] Result<SecretTexts> changed(const control::KeysRequest& request) const;
   [[nodiscard]] control::KeysReply reply(bool list) const;
 
   Store& store_;
-  std::vector<std::string> keys_;
+  Keyring ring_;
   const std::string file_;
   Publish publish_;
   std::deque<Waiting> waiting_;

@@ -27,7 +27,7 @@ packages=(
   libsqlite3-dev libyaml-cpp-dev mold ninja-build nlohmann-json3-dev pkg-config protobuf-compiler
   # to test
   avahi-daemon catch2 clang-format-19 clang-tidy-19 dbus git haproxy iproute2 libclang-rt-19-dev
-  nftables python3 python3-msgpack serf shellcheck
+  nftables python3 python3-msgpack serf shellcheck systemd
 )
 # For node-serf. Debian's npm is hundreds of packages, and Node.js often comes from elsewhere.
 if ! command -v node >/dev/null && ! command -v npm >/dev/null; then

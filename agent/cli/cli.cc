@@ -9,11 +9,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <map>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
@@ -157,6 +160,26 @@ int dispatch(std::span<const std::string> arguments, Context& context) {
   return run_command(*command, arguments.subspan(1), context);
 }
 
+/// Overwrites the values of flags that are secrets: every user of the host can read the arguments
+/// of a process, for as long as it runs.
+void hide_secrets(std::span<char*> arguments) {
+  constexpr auto kSecrets =
+      std::to_array<std::string_view>({"encrypt", "rpc-auth", "install", "use", "remove"});
+  bool next = false;
+  for (char* argument : arguments) {
+    char* secret = std::exchange(next, false) ? argument : nullptr;
+    std::string_view name = argument;
+    if (secret == nullptr && name.starts_with('-')) {
+      name.remove_prefix(name.starts_with("--") ? 2 : 1);
+      const size_t equals = std::min(name.find('='), name.size());
+      if (std::ranges::find(kSecrets, name.substr(0, equals)) == kSecrets.end()) continue;
+      next = equals == name.size();
+      secret = next ? nullptr : argument + (name.data() - argument) + equals + 1;
+    }
+    if (secret != nullptr) std::fill_n(secret, std::strlen(secret), 'x');
+  }
+}
+
 std::size_t terminal_rows() {
   winsize size{};
   return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
@@ -184,7 +207,9 @@ int run_cli(int argc, char** argv, AgentRunner run_agent, AgentRunner check_agen
                   argc > 0 && std::filesystem::path(argv[0]).filename() == "serf",
                   &std::cin,
                   terminal_rows()};
-  return run_cli(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context);
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  hide_secrets(std::span(argv, static_cast<size_t>(argc)).subspan(std::min(argc, 1)));
+  return run_cli(arguments, context);
 }
 
 }  // namespace starling::agent

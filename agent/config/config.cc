@@ -81,6 +81,7 @@ Result<void> settle_keys(Draft& draft) {
     }
     config.keys = std::move(*keys);
   }
+  config.key_names = key_names_of(config.keys);
   return {};
 }
 
@@ -138,16 +139,12 @@ Result<Config> load_config(const std::vector<FlagValue>& flags, const Environmen
   return std::move(draft->config);
 }
 
-Result<Config> reload(const Config& running, const Environment& environment) {
-  return load_config(running.flags, environment);
-}
-
 std::vector<std::string> needs_restart(const Config& running, const Config& loaded) {
   std::vector<std::string> names;
   for (const config::Key& key : config::config_keys()) {
     if (key.reloads) continue;
     const bool differs = config::show_key(key, running) != config::show_key(key, loaded) ||
-                         (key.name == "encrypt_key" && running.keys != loaded.keys) ||
+                         (key.name == "encrypt_key" && running.key_names != loaded.key_names) ||
                          (key.name == "rpc_auth" && running.rpc_auth != loaded.rpc_auth);
     if (differs) names.emplace_back(key.name);
   }

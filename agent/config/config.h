@@ -111,10 +111,14 @@ struct Config {
   /// From encrypt_key or keyring_file: base64 of 32 bytes each, checked, no key twice; the first
   /// one seals. Empty: none.
   std::vector<std::string> keys;
+  /// One for each of the keys, also after forget_keys(): a hash, by which they are told apart.
+  std::vector<std::string> key_names;
+  bool allow_core_dumps = false;  ///< and debuggers of the agent's own user
 
   // --- state and control ---
   std::string data_dir;
-  std::string control;  ///< path of the unix socket
+  std::string control;        ///< path of the unix socket
+  std::string control_group;  ///< group that may use the unix sockets; empty: the agent's
 
   // --- Serf's RPC: on an address, on a unix socket, or not offered ---
   std::optional<membership::Address> rpc_addr;
@@ -174,16 +178,18 @@ struct Config {
   // --- where it came from ---
   std::vector<Warning> warnings;
   std::vector<std::string> files;  ///< read, in order
-  std::vector<FlagValue> flags;    ///< as given to load_config(), for reload()
+  std::vector<FlagValue> flags;    ///< as given to load_config(), for a reload
 };
+
+/// The names (Config::key_names) of keys in base64.
+std::vector<std::string> key_names_of(const std::vector<std::string>& keys);
+/// Wipes `keys`; their names stay.
+void forget_keys(Config& config);
 
 /// Reads every file named by `-config-file` and `-config-dir`, then applies the other flags, fills
 /// in defaults and checks the whole. Reads files and, for a host name in bind or advertise,
 /// resolves it (blocking). The error is the first one met, in one line, with its place.
 Result<Config> load_config(const std::vector<FlagValue>& flags, const Environment& environment);
-
-/// The same sources again, as SIGHUP asks.
-Result<Config> reload(const Config& running, const Environment& environment);
 
 /// Keys whose values differ although a reload does not apply them (all but log_level,
 /// event_handlers, tags, the leave settings and the rates), in the order of the documentation.

@@ -32,7 +32,7 @@ std::string show_advertise(const Config& config) {
 }
 
 std::string show_encrypt_key(const Config& config) {
-  return config.keyring_file.empty() && !config.keys.empty() ? "(set)" : "\"\"";
+  return config.keyring_file.empty() && !config.key_names.empty() ? "(set)" : "\"\"";
 }
 
 Result<void> set_rpc_auth(Draft& draft, const Value& value) {
@@ -165,6 +165,8 @@ const std::array kKeys = {
     Key{"insecure", &Config::insecure},
     Key{"data_dir", &Config::data_dir},
     Key{"control", &Config::control},
+    Key{"control_group", &Config::control_group},
+    Key{"allow_core_dumps", &Config::allow_core_dumps},
     Key{"rpc_addr", TextKey{&Draft::rpc_addr, show_rpc_addr}},
     Key{"rpc_auth", CustomKey{set_rpc_auth, show_rpc_auth}},
     Key{"start_join", &Config::start_join},

@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <array>
 
 #include "agent/config/config.h"
 #include "agent/config/keys.h"
@@ -71,3 +72,27 @@ Result<std::vector<std::string>> load_keyring_file(const std::string& path) {
 }
 
 }  // namespace starling::agent::config
+
+namespace starling::agent {
+
+std::vector<std::string> key_names_of(const std::vector<std::string>& keys) {
+  // Of a random key of 32 bytes, a hash tells nothing.
+  constexpr std::string_view kLabel = "starling: name of a key in a configuration";
+  std::vector<std::string> names;
+  names.reserve(keys.size());
+  for (const std::string& key : keys) {
+    std::array<unsigned char, 16> hash{};
+    crypto_generichash(hash.data(), hash.size(), reinterpret_cast<const unsigned char*>(key.data()),
+                       key.size(), reinterpret_cast<const unsigned char*>(kLabel.data()),
+                       kLabel.size());
+    names.emplace_back(hash.begin(), hash.end());
+  }
+  return names;
+}
+
+void forget_keys(Config& config) {
+  for (std::string& key : config.keys) sodium_memzero(key.data(), key.size());
+  config.keys.clear();
+}
+
+}  // namespace starling::agent

@@ -61,7 +61,7 @@ void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
   serf.add("query_time", clocks.query);
   serf.add("events_held", node.events_held());
   serf.add("coordinate_resets", node.statistics().coordinate_resets);
-  serf.add("encrypted", parts.config.keys.empty() ? "false" : "true");
+  serf.add("encrypted", parts.config.key_names.empty() ? "false" : "true");
 }
 
 void add_protocol(control::InfoReply& reply, const Service::Parts& parts) {

@@ -2,6 +2,7 @@
 #include "agent/control/socket_path.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -151,6 +152,18 @@ Result<BoundSocket> bind_control_socket(const std::string& path) {
     return error;
   }
   return BoundSocket{listener.release(), status.st_dev, status.st_ino};
+}
+
+Result<void> give_to_group(const std::string& path, const std::string& group) {
+  if (group.empty()) return {};
+  const struct group* const found = ::getgrnam(group.c_str());
+  if (found == nullptr) {
+    return fail(ErrorKind::kNotFound, "control_group: this host has no group '" + group + "'");
+  }
+  if (::lchown(path.c_str(), static_cast<uid_t>(-1), found->gr_gid) == 0) return {};
+  return fail(ErrorKind::kUnavailable, "control_group: cannot give " + path + " to the group '" +
+                                           group + "': " + reason(errno) +
+                                           "; the agent's user has to be one of its members");
 }
 
 void remove_control_socket(const std::string& path, const BoundSocket& bound) {

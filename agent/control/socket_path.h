@@ -27,6 +27,10 @@ struct BoundSocket {
 /// Binds and listens on `path`, mode 0660, never wider in between. Errors as UnixServer::listen().
 [[nodiscard]] Result<BoundSocket> bind_control_socket(const std::string& path);
 
+/// Lets the members of `group` use the socket at `path`; nothing when `group` is empty. kNotFound:
+/// there is no such group; kUnavailable: this process may not (its user is not of the group).
+[[nodiscard]] Result<void> give_to_group(const std::string& path, const std::string& group);
+
 /// Removes the file, unless another one has taken its place since.
 void remove_control_socket(const std::string& path, const BoundSocket& bound);
 

@@ -46,6 +46,13 @@ Result<void> decode_key(const std::string& text, const std::string& name, Secret
   return {};
 }
 
+std::string encode_key(const uint8_t* key) {
+  std::string text(sodium_base64_encoded_len(kKeySize, sodium_base64_VARIANT_ORIGINAL), '\0');
+  sodium_bin2base64(text.data(), text.size(), key, kKeySize, sodium_base64_VARIANT_ORIGINAL);
+  text.pop_back();  // the terminator
+  return text;
+}
+
 void hash_part(crypto_generichash_state& state, std::string_view part) {
   std::array<uint8_t, 8> size{};
   for (size_t i = 0; i < size.size(); ++i) {
@@ -57,30 +64,11 @@ void hash_part(crypto_generichash_state& state, std::string_view part) {
 
 }  // namespace
 
-SecretKey::~SecretKey() {
-  sodium_memzero(bytes_.data(), bytes_.size());
-}
-
-SecretKey::SecretKey(SecretKey&& other) noexcept : bytes_(other.bytes_) {
-  sodium_memzero(other.bytes_.data(), other.bytes_.size());
-}
-
-SecretKey& SecretKey::operator=(SecretKey&& other) noexcept {
-  if (this != &other) {
-    bytes_ = other.bytes_;
-    sodium_memzero(other.bytes_.data(), other.bytes_.size());
-  }
-  return *this;
-}
-
 std::string generate_key() {
   STARLING_ASSERT(sodium_init() >= 0);
   SecretKey key;
   randombytes_buf(key.data(), kKeySize);
-  std::string text(sodium_base64_encoded_len(kKeySize, sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(text.data(), text.size(), key.data(), kKeySize, sodium_base64_VARIANT_ORIGINAL);
-  text.pop_back();  // the terminator
-  return text;
+  return encode_key(key.data());
 }
 
 void Keyring::FreeGuarded::operator()(uint8_t* bytes) const {
@@ -148,6 +136,13 @@ std::optional<size_t> Keyring::find(const Id& id) const {
     if (ids_[i] == id) return i;
   }
   return std::nullopt;
+}
+
+SecretTexts Keyring::to_base64() const {
+  std::vector<std::string> texts;
+  texts.reserve(size());
+  for (size_t i = 0; i < size(); ++i) texts.push_back(encode_key(keys_.get() + i * kKeySize));
+  return SecretTexts(std::move(texts));
 }
 
 SecretKey Keyring::derive(size_t index, std::initializer_list<std::string_view> parts) const {

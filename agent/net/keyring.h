@@ -18,28 +18,10 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/net/secret.h"
 #include "proto/support/result.h"
 
 namespace starling::agent {
-
-/// 32 secret bytes, wiped on destruction. Copied only by name (see Keyring::derive).
-class SecretKey {
- public:
-  static constexpr size_t kSize = 32;
-
-  SecretKey() = default;
-  ~SecretKey();
-  SecretKey(SecretKey&& other) noexcept;
-  SecretKey& operator=(SecretKey&& other) noexcept;
-  SecretKey(const SecretKey&) = delete;
-  SecretKey& operator=(const SecretKey&) = delete;
-
-  [[nodiscard]] const uint8_t* data() const { return bytes_.data(); }
-  [[nodiscard]] uint8_t* data() { return bytes_.data(); }
-
- private:
-  std::array<uint8_t, kSize> bytes_{};
-};
 
 /// A fresh random key in base64, as configuration and command line take it.
 [[nodiscard]] std::string generate_key();
@@ -69,6 +51,9 @@ class Keyring {
   [[nodiscard]] const Id& id(size_t index) const { return ids_.at(index); }
   /// Index of the key with this id.
   [[nodiscard]] std::optional<size_t> find(const Id& id) const;
+
+  /// All keys in base64, the primary first; those of from_base64() in its one spelling.
+  [[nodiscard]] SecretTexts to_base64() const;
 
   /// BLAKE2b-256 keyed by key `index` over the parts, each preceded by its length (8 bytes).
   [[nodiscard]] SecretKey derive(size_t index, std::initializer_list<std::string_view> parts) const;

@@ -4,6 +4,10 @@
 #include <cstring>
 #include <string>
 
+#include <cstring>
+#include <set>
+#include <vector>
+
 #include "test/catch.h"
 
 namespace starling::agent {
@@ -83,13 +87,41 @@ TEST_CASE("the insecure ring is the same everywhere and says what it is") {
   CHECK(same(here.derive(0, {"x"}), Keyring::insecure().derive(0, {"x"})));
 }
 
-TEST_CASE("a moved-from secret is wiped") {
+TEST_CASE("a secret is in one place and wiped there") {
   const auto ring = Keyring::from_base64({generate_key()});
   SecretKey from = ring->derive(0, {"x"});
-  const SecretKey to(std::move(from));
   const SecretKey zero;
-  CHECK(same(from, zero));  // NOLINT(bugprone-use-after-move): the point of the test
-  CHECK_FALSE(same(to, zero));
+  const uint8_t* const place = from.data();
+  {
+    const SecretKey to(std::move(from));
+    CHECK(from.data() == nullptr);  // NOLINT(bugprone-use-after-move): the point of the test
+    CHECK(to.data() == place);
+    CHECK_FALSE(same(to, zero));
+  }
+  CHECK(std::memcmp(place, zero.data(), SecretKey::kSize) == 0);
+  const SecretKey again;
+  CHECK(again.data() == place);
+  CHECK(same(again, zero));
+}
+
+TEST_CASE("there are places for as many secrets as streams want") {
+  std::vector<SecretKey> keys(1000);
+  std::set<const uint8_t*> places;
+  for (const SecretKey& key : keys) places.insert(key.data());
+  CHECK(places.size() == keys.size());
+}
+
+TEST_CASE("a keyring says its keys in the order in which it was told") {
+  const std::vector<std::string> keys = {generate_key(), generate_key(), generate_key()};
+  CHECK(Keyring::from_base64(keys)->to_base64().get() == keys);
+}
+
+TEST_CASE("a text is wiped before it is empty") {
+  std::string text = generate_key();
+  const char* const at = text.data();
+  wipe(text);
+  CHECK(text.empty());
+  CHECK(std::string_view(at, 44) == std::string(44, '\0'));
 }
 
 }  // namespace
