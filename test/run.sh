@@ -108,6 +108,7 @@ total() {
 passed=0
 failed=0
 skipped=0
+failing_reports=()
 run_mark=$$-$(date +%s)
 reports=$root/build/reports
 mkdir -p "$reports"
@@ -116,6 +117,8 @@ finish() {
   local status=$?
   trap - EXIT
   [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+  # Once more at the end, where whoever reads only the end of a long log finds it.
+  [ ${#failing_reports[@]} -eq 0 ] || python3 test/failures.py "${failing_reports[@]}" || true
   printf '\n%d passed, %d failed' "$passed" "$failed"
   [ "$skipped" -eq 0 ] || printf ', %d skipped' "$skipped"
   printf '\n'
@@ -175,6 +178,7 @@ test_preset() {
     failures=1
     tests=$((tests + 1))
   fi
+  [ "$failures" -eq 0 ] || [ ! -s "$report" ] || failing_reports+=("$report")
   passed=$((passed + tests - failures - skips))
   failed=$((failed + failures))
   skipped=$((skipped + skips))

@@ -33,7 +33,7 @@ class Load(Case):
         config = write_file(f"{self.folder}/victim.yaml", settings +
                             "  - {name: ping, on: [query:ping], run: echo pong}\n"
                             "jobs_kept: 1000000\nend_jobs_on_stop: true\n")
-        free = write_file(f"{self.folder}/sender.yaml", "event_rate: 0\n")
+        free = write_file(f"{self.folder}/sender.yaml", "event_rate: 0\nquery_rate: 0\n")
         victim = self.agent("victim", "-config-file", config, "-log-level", "WARN")
         sender = self.agent("sender", "-config-file", free, join=[victim.endpoint])
         victim.start()
