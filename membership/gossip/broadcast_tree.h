@@ -4,7 +4,7 @@
 // a member. The sender splits the ring into `tree_fanout` ranges and sends the record, with its
 // range, to one random member of each, who does the same with its range. Each hop is acknowledged,
 // repeated to the same member once, then to another member of the range, as long as repeating helps
-// (there is a budget for it). No tree is kept. What it misses (views that differ, five tries in
+// (there is a budget for it). No tree is kept. What it misses (views that differ, eight tries in
 // vain) announcements and anti-entropy repair.
 //
 // Ranges end at the borders of zones as far as possible: news goes from site to site once, and on
@@ -86,6 +86,7 @@ class BroadcastTree {
     Range range;
     Duration timeout;
     unsigned tries;
+    bool instead;    // the first child did not acknowledge it
     TimePoint sent;  // for the first time
     [[nodiscard]] bool given_up() const { return batch == nullptr; }
   };
@@ -106,8 +107,12 @@ class BroadcastTree {
   /// False when too much was repeated lately.
   [[nodiscard]] bool pay_for_repetition();
   [[nodiscard]] Duration first_timeout(const Entry& child);
-  /// True when this range of this record was not ours to cover before; it is from now on.
-  bool take_cover(uint64_t fingerprint, const Range& range);
+  /// The nearest of the members of its zone around it whose round trip is known; null: none is.
+  [[nodiscard]] const Entry* measured_neighbour(const Entry& child) const;
+  /// True when this range of this record was not ours to cover before; it is from now on. `again`:
+  /// a part of what was ours counts as well, since whoever we left it to has come back to us with
+  /// it.
+  bool take_cover(uint64_t fingerprint, const Range& range, bool again);
 
   static constexpr double kCreditMax = 128;
 

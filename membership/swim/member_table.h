@@ -53,6 +53,9 @@ struct Entry {
   bool degraded : 1 = false;
   /// A datagram of its own has answered a probe (swim/routes.h).
   bool answered : 1 = false;
+  /// The round trip is at most what was measured: it is not known which of several pings was
+  /// answered.
+  bool round_trip_bound_only : 1 = false;
 
   [[nodiscard]] const NodeId& id() const { return description->value.id; }
   [[nodiscard]] const std::string& name() const { return description->value.name; }

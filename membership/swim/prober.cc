@@ -266,11 +266,19 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
     routes_.without_direct(ack.sequence(), found->second.target, ProbeResult::kIndirect);
     routes_.indirect(found->second.target, sender);
   }
-  // Only an answer to the one ping that was sent says how long the way is (Karn's rule).
   Entry* entry = table_.find(found->second.target);
-  if (entry != nullptr && sender == entry->id() && !found->second.escalated) {
-    measure(*entry, context_.now - found->second.sent);
-    coordinates_.measured(sender, ack, context_.now - found->second.sent);
+  if (entry != nullptr && sender == entry->id()) {
+    // Only an answer to the one ping that was sent says how long the way is (Karn's rule). But who
+    // is farther away than the first wait would never be measured; a bound from above will do at
+    // first.
+    const Duration sample = context_.now - found->second.sent;
+    if (!found->second.escalated) {
+      measure(*entry, sample);
+      coordinates_.measured(sender, ack, sample);
+    } else if (!entry->measured()) {
+      measure(*entry, sample);
+      entry->round_trip_bound_only = true;
+    }
   }
   if (planted(PlantedBug::kPingOnAck)) probe_soon(sender);
   succeed(ack.sequence());
@@ -289,9 +297,10 @@ void Prober::measure(Entry& entry, Duration sample) {
   // RFC 6298, section 2, in microseconds; 0 means "never measured".
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(sample).count();
   const auto now = static_cast<uint32_t>(std::clamp<int64_t>(micros, 1, kLongestRoundTripUs));
-  if (!entry.measured()) {
+  if (!entry.measured() || entry.round_trip_bound_only) {
     entry.srtt_us = now;
     entry.rttvar_us = now / 2;
+    entry.round_trip_bound_only = false;
     return;
   }
   const uint32_t error = entry.srtt_us > now ? entry.srtt_us - now : now - entry.srtt_us;

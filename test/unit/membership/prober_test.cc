@@ -204,7 +204,23 @@ TEST_CASE("the round trip is measured with the answer to the one ping that was s
   ping = bench.next_ping();
   bench.run_for(200ms);  // meanwhile the ping was repeated: which of them is answered?
   bench.answer(ping, ping.target);
-  CHECK(bench.table.find(node_id(ping.target))->srtt() == Duration(0));
+  // A bound will do until the way is measured.
+  const Entry* far = bench.table.find(node_id(ping.target));
+  CHECK(std::chrono::round<std::chrono::milliseconds>(far->srtt()) == 200ms);
+  CHECK(far->round_trip_bound_only);
+}
+
+TEST_CASE("a certain round trip replaces one that was only bounded") {
+  Bench bench(1);
+  Bench::Sent ping = bench.next_ping();
+  bench.run_for(200ms);
+  bench.answer(ping, ping.target);
+  ping = bench.next_ping();
+  bench.run_for(120ms);  // within the bound now, and beyond the first wait
+  bench.answer(ping, ping.target);
+  const Entry* far = bench.table.find(node_id(ping.target));
+  CHECK(std::chrono::round<std::chrono::milliseconds>(far->srtt()) == 120ms);
+  CHECK_FALSE(far->round_trip_bound_only);
 }
 
 TEST_CASE("answers heal the local health that missing ones have worsened") {
