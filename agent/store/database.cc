@@ -27,6 +27,8 @@ using sqlite::Statement;
 
 constexpr int kSchemaVersion = 4;
 constexpr int kBusyTimeoutMs = 2000;
+// Clocks that set boot epochs may differ by so much.
+constexpr int64_t kEpochSlack_s = int64_t{24} * 3600;
 // Rows that have outlived their use are swept after so many changes, and at start.
 constexpr unsigned kSweepAfter = 4096;
 
@@ -109,7 +111,10 @@ constexpr std::array<const char*, kQueries> kSql = {
     "DELETE FROM tags",
     "INSERT INTO tags VALUES (?, ?)",
     "INSERT OR REPLACE INTO numbers VALUES (?, ?)",
-    "DELETE FROM queries WHERE expires < ? OR number <= (SELECT max(number) FROM queries) - ?",
+    "DELETE FROM queries WHERE (expires < ? AND EXISTS (SELECT 1 FROM queries AS later "
+    "WHERE later.origin = queries.origin AND (later.epoch > queries.epoch OR "
+    "(later.epoch = queries.epoch AND later.sequence > queries.sequence)))) "
+    "OR number IN (SELECT number FROM queries ORDER BY number DESC LIMIT -1 OFFSET ?)",
     "DELETE FROM members WHERE (gone OR departed) AND seen < ?",
     "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE gone OR departed "
     "ORDER BY seen DESC LIMIT -1 OFFSET ?)",
@@ -362,11 +367,15 @@ int Database::Impl::load_pending(StoredState& state) {
 }
 
 int Database::Impl::load_small(StoredState& state, int64_t unix_now) {
-  int code = each("SELECT origin, epoch, sequence, expires FROM queries ORDER BY number",
-                  [&](Statement& row) {
-                    const auto id = row.message();
-                    if (row.integer() >= unix_now) state.queries.push_back(id);
-                  });
+  // Of those that have expired the sweep leaves the last one of each asker; others may still be
+  // there and are as harmless.
+  int code =
+      each("SELECT origin, epoch, sequence FROM queries ORDER BY number DESC", [&](Statement& row) {
+        const auto id = row.message();
+        // Boot epochs are unix seconds. One far in the future is made up, and would
+        // shut the real asker out.
+        if (id.epoch <= unix_now + kEpochSlack_s) state.queries.push_back(id);
+      });
   if (code != SQLITE_OK) return code;
   code = each("SELECT key, value FROM tags", [&](Statement& row) {
     std::string key = row.bytes();

@@ -25,7 +25,8 @@ struct DatabaseLimits {
   /// Members that failed or left; the longest unseen go first.
   size_t gone_members = 16'384;
   int64_t gone_member_s = int64_t{30} * 24 * 3600;
-  size_t queries = 4096;
+  /// Those that have not expired, and of each asker the last one; the oldest go first.
+  size_t queries = 16'384;
   /// The file itself, in pages of 4 KiB.
   unsigned pages = 65'536;
 };

@@ -80,6 +80,7 @@ Queries::Queries(Context& context, MemberTable& table, Members& members, Messeng
     : context_(context), table_(table), members_(members), messenger_(messenger), rates_(rates) {}
 
 void Queries::restore(const std::vector<MessageId>& heard) {
+  for (const MessageId& id : heard) pass(id);
   for (const MessageId& id : heard) {
     if (seen_.size() >= kMaxSeenQueries) break;
     remember(id, {}, context_.now + kRememberAfter);
@@ -301,6 +302,7 @@ Verdict Queries::apply(const proto::Record& record) {
   if (has(*id) && !planted(PlantedBug::kForgetQuery)) return Verdict::kKnown;
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && !own_.contains(*id)) return Verdict::kStale;
+  if (past(*id)) return Verdict::kStale;
   context_.query_clock.witness(query.ltime());
   const auto timeout = std::min<Duration>(
       std::chrono::milliseconds(std::min<uint64_t>(query.timeout_ms(), 24ULL * 3600 * 1000)),
@@ -469,6 +471,20 @@ void Queries::advance() {
 void Queries::forget(const MessageId& id) {
   seen_.erase(id);
   open_.erase(id);
+  // An epoch that its member has not reached is made up, and would shut the real one out.
+  const Entry* asker = table_.find(id.origin);
+  if (asker != nullptr && id.epoch <= asker->incarnation.epoch()) pass(id);
+}
+
+void Queries::pass(const MessageId& id) {
+  if (past_.size() >= kMaxPast && !past_.contains(id.origin)) past_.erase(past_.begin());
+  Past& past = past_[id.origin];
+  past = std::max(past, Past{id.epoch, id.sequence});
+}
+
+bool Queries::past(const MessageId& id) const {
+  const auto found = past_.find(id.origin);
+  return found != past_.end() && Past{id.epoch, id.sequence} <= found->second;
 }
 
 }  // namespace starling::membership

@@ -28,9 +28,13 @@ namespace starling::membership {
 
 class Queries {
  public:
+  /// Askers of whom it is known how far their queries are over. One more takes another's place.
+  static constexpr size_t kMaxPast = 16'384;
+
   Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger,
           RateLimit& rates);
 
+  /// What an earlier process heard is not answered again, nor is what is older at its asker.
   void restore(const std::vector<MessageId>& heard);
 
   struct Started {
@@ -94,6 +98,12 @@ class Queries {
     proto::Record record;  // to answer pulls; empty when restored or over
     bool over = false;
   };
+  // A boot epoch of an asker, and a sequence in it.
+  struct Past {
+    uint32_t epoch = 0;
+    uint64_t sequence = 0;
+    auto operator<=>(const Past&) const = default;
+  };
   enum class Ending : uint8_t { kAllDone, kLimit, kDeadline };
 
   [[nodiscard]] Result<proto::Query> encode(const QueryOptions& options) const;
@@ -101,6 +111,8 @@ class Queries {
   void answered(const MessageId& id, Own& own, const NodeId& from, const proto::QueryReply& reply);
   void remember(const MessageId& id, Seen seen, TimePoint until);
   void forget(const MessageId& id);
+  void pass(const MessageId& id);
+  [[nodiscard]] bool past(const MessageId& id) const;
   bool reply(const MessageId& id, const Open& open, proto::QueryReply reply);
   void deliver(const MessageId& id, const proto::Query& query);
   void end(const MessageId& id, Ending ending);
@@ -119,6 +131,8 @@ class Queries {
   std::map<MessageId, Open> open_;
   std::unordered_map<MessageId, Seen> seen_;
   Deadlines<MessageId> forget_;
+  // Up to here all queries of an asker are over; who sends one of them has recorded it.
+  std::unordered_map<NodeId, Past> past_;
 };
 
 }  // namespace starling::membership

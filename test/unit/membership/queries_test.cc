@@ -148,6 +148,65 @@ TEST_CASE("own queries are bounded in number and in size") {
   CHECK(other.context.statistics.refused_queries_size == 2);
 }
 
+TEST_CASE("a query that was captured is not answered again when it is long forgotten") {
+  Answering node;
+  for (const uint64_t sequence : {3, 5, 4}) node.arrive(sequence);
+  CHECK(node.take<QueryArrived>().size() == 3);
+  node.context.now += 1h;
+  node.queries.advance();
+  CHECK_FALSE(node.queries.has({node_id(1), 1, 5}));
+  for (uint64_t sequence = 1; sequence <= 5; ++sequence) {
+    CHECK(node.queries.apply(Answering::query_record({node_id(1), 1, sequence})) ==
+          Verdict::kStale);
+  }
+  CHECK(node.queries.apply(Answering::query_record({node_id(1), 0, 9})) == Verdict::kStale);
+  CHECK(node.take<QueryArrived>().empty());
+  node.arrive(6);
+  CHECK(node.queries.apply(Answering::query_record({node_id(1), 2, 1})) == Verdict::kFresh);
+  CHECK(node.queries.apply(Answering::query_record({node_id(2), 1, 1})) == Verdict::kFresh);
+}
+
+TEST_CASE("what an earlier process heard of an asker is over for good") {
+  Answering node;
+  node.queries.restore({{node_id(1), 4, 6}, {node_id(1), 4, 8}, {node_id(2), 1, 1}});
+  const auto verdict = [&node](const MessageId& id) {
+    return node.queries.apply(Answering::query_record(id));
+  };
+  CHECK(verdict({node_id(1), 4, 8}) == Verdict::kKnown);
+  CHECK(verdict({node_id(1), 4, 7}) == Verdict::kStale);
+  CHECK(verdict({node_id(1), 3, 9}) == Verdict::kStale);
+  CHECK(verdict({node_id(2), 1, 1}) == Verdict::kKnown);
+  CHECK(node.take<QueryArrived>().empty());
+  CHECK(verdict({node_id(1), 4, 9}) == Verdict::kFresh);
+  CHECK(verdict({node_id(1), 5, 1}) == Verdict::kFresh);
+}
+
+TEST_CASE("a query of an epoch that its asker has not reached shuts nobody out") {
+  Answering node;
+  const MessageId forged{node_id(1), UINT32_MAX, 1};
+  CHECK(node.queries.apply(Answering::query_record(forged)) == Verdict::kFresh);
+  node.context.now += 1h;
+  node.queries.advance();
+  node.arrive(1);
+}
+
+TEST_CASE("askers whose past is known are bounded") {
+  Answering node;
+  std::vector<MessageId> past;
+  for (size_t i = 0; i < Queries::kMaxPast + 100; ++i) {
+    MessageId id{node_id(7), 1, 1};
+    id.origin.bytes[0] = static_cast<uint8_t>(i >> 8);
+    id.origin.bytes[1] = static_cast<uint8_t>(i);
+    past.push_back(id);
+  }
+  node.queries.restore(past);
+  size_t fresh = 0;
+  for (const MessageId& id : past) {
+    if (node.queries.apply(Answering::query_record(id)) == Verdict::kFresh) ++fresh;
+  }
+  CHECK(fresh <= 100);
+}
+
 TEST_CASE("queries beyond those that can be remembered push the oldest out") {
   Answering node;
   for (uint64_t i = 1; i <= kMaxSeenQueries + 3; ++i) node.arrive(i);

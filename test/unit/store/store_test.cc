@@ -205,10 +205,50 @@ TEST_CASE("pending events stay until they are settled") {
 
 TEST_CASE("queries are remembered until they expire") {
   const Scratch scratch;
-  const StoredState state = reopened(
-      scratch.path(),
-      {{PutQuery{message_id(1, 1), kNow + 10}, PutQuery{message_id(1, 2), kNow + 100}}}, kNow + 50);
-  CHECK(state.queries == std::vector<membership::MessageId>{message_id(1, 2)});
+  asio::io_context io;
+  auto store = open_at(io, scratch.path(), kNow);
+  REQUIRE(store);
+  REQUIRE(
+      save_now(io, **store,
+               {PutQuery{message_id(1, 1), kNow + 10}, PutQuery{message_id(1, 2), kNow + 100}}));
+  store->reset();
+  store = open_at(io, scratch.path(), kNow + 50);  // which sweeps
+  REQUIRE(store);
+  CHECK((*store)->take_state().queries.front() == message_id(1, 2));
+}
+
+TEST_CASE("of queries that have expired the last one of each asker is kept") {
+  const Scratch scratch;
+  asio::io_context io;
+  {
+    auto store = open_at(io, scratch.path(), kNow);
+    REQUIRE(store);
+    Changes changes;
+    for (const uint64_t n : {1, 3, 2}) changes.push_back(PutQuery{message_id(1, n), kNow + 10});
+    changes.push_back(PutQuery{message_id(2, 7), kNow + 10});
+    REQUIRE(save_now(io, **store, changes));
+  }
+  for (int starts = 0; starts < 2; ++starts) {  // and it stays, whatever is swept
+    auto store = open_at(io, scratch.path(), kNow + 100'000);
+    REQUIRE(store);
+    Changes many;  // enough for a sweep
+    for (uint64_t n = 1; n <= 5000; ++n) many.push_back(PutQuery{message_id(3, n), kNow + 20});
+    REQUIRE(save_now(io, **store, many));
+  }
+  auto store = open_at(io, scratch.path(), kNow + 100'000);
+  REQUIRE(store);
+  const auto queries = (*store)->take_state().queries;
+  for (const auto& last : {message_id(1, 3), message_id(2, 7), message_id(3, 5000)}) {
+    CHECK(std::ranges::count(queries, last) == 1);
+  }
+  CHECK(queries.size() < 5000);
+}
+
+TEST_CASE("a query of an epoch that is made up is not remembered") {
+  const Scratch scratch;
+  membership::MessageId forged = message_id(1, 1);
+  forged.epoch = UINT32_MAX;
+  CHECK(reopened(scratch.path(), {{PutQuery{forged, kNow + 10}}}).queries.empty());
 }
 
 TEST_CASE("remembered queries are bounded") {
@@ -227,7 +267,7 @@ TEST_CASE("remembered queries are bounded") {
   REQUIRE(store);
   const StoredState state = (*store)->take_state();
   REQUIRE(state.queries.size() == 3);
-  CHECK(state.queries[0] == message_id(1, 8));
+  CHECK(state.queries[2] == message_id(1, 8));
 }
 
 TEST_CASE("clocks and live tags and the leave are kept") {
