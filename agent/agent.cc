@@ -57,6 +57,7 @@ Result<void> Agent::start() {
   if (!specs) return tl::unexpected(specs.error());
   if (auto opened = open_log(); !opened) return opened;
   if (auto opened = open_store(); !opened) return opened;
+  if (auto opened = open_gate(); !opened) return opened;
   if (auto opened = open_cluster(); !opened) return opened;
   if (auto opened = open_dispatcher(); !opened) return opened;
   joiner_ = std::make_unique<Joiner>(io_, *cluster_, *log_,
@@ -73,6 +74,7 @@ Result<void> Agent::start() {
                      .tags = *tags_,
                      .dispatcher = *dispatcher_,
                      .desk = *desk_,
+                     .gate = *gate_,
                      .config = config_,
                      .leave = [this](std::function<void()> told) { leave(std::move(told)); },
                      .reload = [this] { return reload(); },
@@ -325,11 +327,14 @@ Result<void> Agent::reload() {
 Result<void> Agent::take_over(Config loaded) {
   auto specs = make_handler_specs(loaded.event_handlers, config_);
   if (!specs) return tl::unexpected(specs.error());
+  auto policy = load_policy(loaded, loaded.event_handlers);
+  if (!policy) return tl::unexpected(policy.error());
   if (auto taken = tags_->reconfigure(loaded.tags); !taken) return taken;
   for (const std::string& key : needs_restart(config_, loaded)) {
     log_->warn("config", key + " has changed: it takes effect when the agent is restarted");
   }
   forget_keys(loaded);
+  take_over_trust(loaded, *std::move(policy));
   config_.tags = std::move(loaded.tags);
   config_.event_handlers = std::move(loaded.event_handlers);
   config_.log_level = loaded.log_level;
@@ -421,6 +426,10 @@ int check_agent(const std::vector<FlagValue>& flags) {
   }
   if (const auto specs = make_handler_specs(config->event_handlers, *config); !specs) {
     print_error(specs.error().message);
+    return 1;
+  }
+  if (const auto policy = load_policy(*config, config->event_handlers); !policy) {
+    print_error(policy.error().message);
     return 1;
   }
   for (const Warning& warning : config->warnings) {

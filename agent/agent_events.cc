@@ -83,17 +83,21 @@ ClusterHooks Agent::cluster_hooks() {
     dispatcher_->dispatch(to_handler_event(event, store_->epoch(), ++member_events_),
                           to_host(cluster_->node().self()));
   };
-  hooks.user_event = [this](const membership::UserEventArrived& event) {
+  add_judges(hooks);
+  hooks.user_event = [this](const membership::UserEventArrived& event,
+                            const OrderVerdict& verdict) {
+    if (!verdict.allowed) return jobs_->refuse(event.id, verdict.reason);
     service_->saw(event);
     jobs_->expect(event.id);
-    missed_->arrived(to_handler_event(event));
+    missed_->arrived(to_handler_event(event, verdict.signer));
   };
-  hooks.query = [this](const membership::QueryArrived& query) {
+  hooks.query = [this](const membership::QueryArrived& query, const OrderVerdict& verdict) {
     if (query.name == kReachabilityQuery) return report_ways(query.id);
     if (query.name == kKeysQuery) return answer_about_keys(query);
     if (query.name == kJobQuery) return answer_about_jobs(query);
     service_->saw(query);
-    dispatcher_->dispatch_query(to_handler_event(query), to_host(cluster_->node().self()),
+    dispatcher_->dispatch_query(to_handler_event(query, verdict.signer),
+                                to_host(cluster_->node().self()),
                                 [this, id = query.id](handlers::QueryOutcome outcome) {
                                   service_->handlers_answered(id, to_answer(std::move(outcome)));
                                 });
@@ -108,6 +112,7 @@ ClusterHooks Agent::cluster_hooks() {
 handlers::DispatcherHooks Agent::dispatcher_hooks() {
   handlers::DispatcherHooks hooks;
   hooks.number = [this] { return jobs_->next_number(); };
+  add_permits(hooks);
   hooks.planned = [this](const handlers::Event& event,
                          const std::vector<handlers::PlannedJob>& jobs,
                          const handlers::PlanState& state) {

@@ -29,9 +29,15 @@
 #include "agent/statsd.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
+#include "agent/trust/gate.h"
 #include "handlers/dispatcher.h"
 
 namespace starling::agent {
+
+/// The policy of the configuration, if it has one, and whether these handlers are in keeping with
+/// it. Errors name the place.
+Result<std::optional<Policy>> load_policy(const Config& config,
+                                          const std::vector<HandlerConfig>& handlers);
 
 class Agent {
  public:
@@ -69,6 +75,13 @@ class Agent {
   void job_finished(const handlers::JobReport& report);
   void resume_jobs();
 
+  // --- orders (agent_trust.cc) ---
+  Result<void> open_gate();
+  void warn_of_unknown_operators();
+  void add_judges(ClusterHooks& hooks);
+  void add_permits(handlers::DispatcherHooks& hooks);
+  void take_over_trust(const Config& loaded, std::optional<Policy> policy);
+
   // --- while it runs, and the end (agent.cc) ---
   void wait_for_signal();
   void signalled(int number);
@@ -91,6 +104,7 @@ class Agent {
   std::unique_ptr<Store> store_;
   StoredState state_;  // until the parts have taken it
   std::unique_ptr<TagKeeper> tags_;
+  std::unique_ptr<Gate> gate_;
   std::unique_ptr<JobLedger> jobs_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<handlers::Dispatcher> dispatcher_;

@@ -70,6 +70,7 @@ struct Cluster::Batch {
     std::optional<membership::UserEventArrived> event;
     std::optional<membership::QueryArrived> query;
     std::optional<membership::MessageId> over;  // a query's
+    OrderVerdict verdict = {};
   };
   std::vector<Delivery> deliveries;  // in order of arrival
 };
@@ -253,20 +254,9 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
     } else if constexpr (std::is_same_v<T, membership::MemberEvent>) {
       member_changed(batch, one);
     } else if constexpr (std::is_same_v<T, membership::UserEventArrived>) {
-      // Who asked for a replay is given all of it; without, only handlers that name a policy.
-      if (one.timing == membership::EventTiming::kBeforeJoin && replay_asked_) {
-        one.timing = membership::EventTiming::kMissed;
-      }
-      const auto age = std::chrono::duration_cast<std::chrono::seconds>(one.age).count();
-      batch.changes.push_back(
-          PutEvent{one.id, one.record, store_.unix_now() - age, own_events_.contains(one.id)});
-      batch.changes.push_back(
-          PutPending{{one.id, one.ltime, one.name, one.payload, one.coalesce, one.timing}});
-      batch.deliveries.push_back({.event = std::move(one), .query = {}, .over = {}});
+      event_arrived(batch, std::move(one));
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
-      const auto left = std::chrono::ceil<std::chrono::seconds>(one.deadline - now()).count();
-      batch.changes.push_back(PutQuery{one.id, store_.unix_now() + left + kRememberQuery_s});
-      batch.deliveries.push_back({.event = {}, .query = std::move(one), .over = {}});
+      query_arrived(batch, std::move(one));
     } else if constexpr (std::is_same_v<T, membership::QueryOver>) {
       batch.deliveries.push_back({.event = {}, .query = {}, .over = one.id});
     } else if constexpr (std::is_same_v<T, membership::EventConfirmed>) {
@@ -298,6 +288,36 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
     }
   };
   std::visit(visit, action);
+}
+
+/// What is ordered once and carried out once is written down in one piece: the event, that its
+/// signature is used up, and that its handlers have yet to run.
+void Cluster::event_arrived(Batch& batch, membership::UserEventArrived event) {
+  // Who asked for a replay is given all of it; without, only handlers that name a policy.
+  if (event.timing == membership::EventTiming::kBeforeJoin && replay_asked_) {
+    event.timing = membership::EventTiming::kMissed;
+  }
+  OrderVerdict verdict = hooks_.judge_event ? hooks_.judge_event(event) : OrderVerdict{};
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(event.age).count();
+  batch.changes.push_back(
+      PutEvent{event.id, event.record, store_.unix_now() - age, own_events_.contains(event.id)});
+  if (verdict.used) batch.changes.push_back(*verdict.used);
+  if (verdict.allowed) {
+    batch.changes.push_back(
+        PutPending{{event.id, event.ltime, event.name, event.payload, event.coalesce, event.timing,
+                    verdict.signer.name, verdict.signer.key_id}});
+  }
+  batch.deliveries.push_back(
+      {.event = std::move(event), .query = {}, .over = {}, .verdict = std::move(verdict)});
+}
+
+void Cluster::query_arrived(Batch& batch, membership::QueryArrived query) {
+  OrderVerdict verdict = hooks_.judge_query ? hooks_.judge_query(query) : OrderVerdict{};
+  const auto left = std::chrono::ceil<std::chrono::seconds>(query.deadline - now()).count();
+  batch.changes.push_back(PutQuery{query.id, store_.unix_now() + left + kRememberQuery_s});
+  if (verdict.used) batch.changes.push_back(*verdict.used);
+  batch.deliveries.push_back(
+      {.event = {}, .query = std::move(query), .over = {}, .verdict = std::move(verdict)});
 }
 
 void Cluster::member_changed(Batch& batch, const membership::MemberEvent& event) {
@@ -332,12 +352,17 @@ void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
     }
     if (!saved) ++statistics_.undecided_events;
     if (delivery.query) {
-      if (hooks_.query) hooks_.query(*delivery.query);
+      if (!delivery.verdict.allowed) {
+        answer_query(delivery.query->id,
+                     {membership::ReplyKind::kRefused, {}, delivery.verdict.reason});
+      } else if (hooks_.query) {
+        hooks_.query(*delivery.query, delivery.verdict);
+      }
       continue;
     }
     const membership::UserEventArrived& event = *delivery.event;
     auto waiting = own_events_.extract(event.id);
-    if (hooks_.user_event) hooks_.user_event(event);
+    if (hooks_.user_event) hooks_.user_event(event, delivery.verdict);
     if (waiting.empty()) continue;
     if (saved) {
       waiting.mapped()(SentEvent{event.id, event.ltime});

@@ -29,6 +29,7 @@
 #include "agent/net/resolve.h"
 #include "agent/net/transport.h"
 #include "agent/store/store.h"
+#include "agent/trust/verdict.h"
 #include "membership/node.h"
 #include "proto/support/result.h"
 
@@ -45,9 +46,13 @@ struct ClusterOptions {
 
 struct ClusterHooks {
   std::function<void(const membership::MemberEvent&)> member;
-  /// Kept, and pending in the store if `deliver`.
-  std::function<void(const membership::UserEventArrived&)> user_event;
-  std::function<void(const membership::QueryArrived&)> query;
+  /// Asked once for each event and query before it is written down. None: all are allowed.
+  std::function<OrderVerdict(const membership::UserEventArrived&)> judge_event;
+  std::function<OrderVerdict(const membership::QueryArrived&)> judge_query;
+  /// Kept for others; and pending in the store, unless it was refused.
+  std::function<void(const membership::UserEventArrived&, const OrderVerdict&)> user_event;
+  /// The cluster itself answers those that were refused.
+  std::function<void(const membership::QueryArrived&, const OrderVerdict&)> query;
   /// The asker of a query that was delivered wants no more answers.
   std::function<void(const membership::MessageId&)> query_over;
   /// Our leave has been told to the others.
@@ -106,7 +111,7 @@ class Cluster {
   /// `done` when the store has it (or not: it is then on its way all the same). An error that is
   /// returned means that nothing was sent.
   Result<void> send_event(std::string_view name, std::string_view payload, bool coalesce,
-                          EventDone done);
+                          EventDone done, std::string_view authorization = {});
 
   struct ConfirmListener {
     std::function<void(const membership::EventConfirmed&)> confirmed;
@@ -179,6 +184,8 @@ class Cluster {
   void save_coordinates_later();
 
   void carry_out(Batch& batch, membership::Action& action);
+  void event_arrived(Batch& batch, membership::UserEventArrived event);
+  void query_arrived(Batch& batch, membership::QueryArrived query);
   void member_changed(Batch& batch, const membership::MemberEvent& event);
   void save(Batch batch);
   void deliver(const Batch& batch, const Result<void>& saved);

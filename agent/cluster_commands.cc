@@ -107,8 +107,8 @@ Result<void> Cluster::force_leave(std::string_view name, bool prune) {
 // --- events, queries, tags ---------------------------------------------------------------------
 
 Result<void> Cluster::send_event(std::string_view name, std::string_view payload, bool coalesce,
-                                 EventDone done) {
-  auto id = node_->send_event(now(), name, payload, coalesce);
+                                 EventDone done, std::string_view authorization) {
+  auto id = node_->send_event(now(), name, payload, coalesce, authorization);
   pump_later();
   if (!id) return tl::unexpected(id.error());
   own_events_.emplace(*id, std::move(done));

@@ -68,7 +68,7 @@ Event to_handler_event(const membership::MemberEvent& event, uint32_t epoch, uin
   return out;
 }
 
-Event to_handler_event(const membership::UserEventArrived& event) {
+Event to_handler_event(const membership::UserEventArrived& event, const Signer& signer) {
   Event out;
   out.type = EventType::kUser;
   out.id = handler_event_id(event);
@@ -77,6 +77,8 @@ Event to_handler_event(const membership::UserEventArrived& event) {
   out.ltime = event.ltime;
   out.coalesce = event.coalesce;
   out.timing = to_timing(event.timing);
+  out.operator_name = signer.name;
+  out.operator_key = signer.key_id;
   return out;
 }
 
@@ -89,10 +91,12 @@ Event to_handler_event(const PendingEvent& event) {
   out.ltime = event.ltime;
   out.coalesce = event.coalesce;
   out.timing = to_timing(event.timing);
+  out.operator_name = event.operator_name;
+  out.operator_key = event.operator_key;
   return out;
 }
 
-Event to_handler_event(const membership::QueryArrived& query) {
+Event to_handler_event(const membership::QueryArrived& query, const Signer& signer) {
   Event out;
   out.type = EventType::kQuery;
   out.id = query_event_id(query.id);
@@ -101,6 +105,8 @@ Event to_handler_event(const membership::QueryArrived& query) {
   out.ltime = query.ltime;
   out.source = query.source;
   out.deadline = to_steady(query.deadline);
+  out.operator_name = signer.name;
+  out.operator_key = signer.key_id;
   return out;
 }
 
@@ -128,6 +134,9 @@ membership::Answer to_answer(handlers::QueryOutcome outcome) {
       break;
     case handlers::QueryOutcomeKind::kBusy:
       answer.kind = membership::ReplyKind::kBusy;
+      break;
+    case handlers::QueryOutcomeKind::kRefused:
+      answer.kind = membership::ReplyKind::kRefused;
       break;
   }
   answer.payload = std::move(outcome.payload);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/store/state.h"
+#include "agent/trust/verdict.h"
 #include "handlers/answer.h"
 #include "handlers/event.h"
 #include "membership/action.h"
@@ -25,10 +26,12 @@ namespace starling::agent {
 /// `epoch` of this start and `number` make the event's id unique on this host.
 [[nodiscard]] handlers::Event to_handler_event(const membership::MemberEvent& event, uint32_t epoch,
                                                uint64_t number);
-[[nodiscard]] handlers::Event to_handler_event(const membership::UserEventArrived& event);
+[[nodiscard]] handlers::Event to_handler_event(const membership::UserEventArrived& event,
+                                               const Signer& signer = {});
 /// An event of an earlier process of this agent.
 [[nodiscard]] handlers::Event to_handler_event(const PendingEvent& event);
-[[nodiscard]] handlers::Event to_handler_event(const membership::QueryArrived& query);
+[[nodiscard]] handlers::Event to_handler_event(const membership::QueryArrived& query,
+                                               const Signer& signer = {});
 
 [[nodiscard]] handlers::EventType to_event_type(membership::MemberChange change);
 [[nodiscard]] handlers::Host to_host(const membership::Member& self);

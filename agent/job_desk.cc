@@ -148,6 +148,7 @@ void JobDesk::listed(const JobRequest& request, int64_t deadline_ms, JobLedger::
   // What an earlier process of this agent had is known by its jobs.
   reply.set_arrived(state.arrived || !rows.empty());
   reply.set_settled(state.arrived ? state.settled : !rows.empty());
+  reply.set_refused(state.refused);
   const bool ended = reply.settled() && std::ranges::all_of(rows, [](const JobRow& row) {
                        return is_final(row.state);
                      });

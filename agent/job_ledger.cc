@@ -110,16 +110,29 @@ Result<std::unique_ptr<JobLedger>> JobLedger::open(asio::io_context& io, Store& 
 void JobLedger::expect(const membership::MessageId& id) {
   const std::string cause = pending_event_id(id);
   pending_[cause] = id;
+  arrived(cause);
+}
+
+void JobLedger::refuse(const membership::MessageId& id, std::string reason) {
+  const std::string cause = pending_event_id(id);
+  refused_[cause] = std::move(reason);
+  arrived(cause);
+}
+
+void JobLedger::arrived(const std::string& cause) {
   if (!arrived_.insert(cause).second) return;
   arrived_order_.push_back(cause);
   if (arrived_order_.size() <= kMaxArrived) return;
   arrived_.erase(arrived_order_.front());
+  refused_.erase(arrived_order_.front());
   arrived_order_.pop_front();
 }
 
 JobLedger::CauseState JobLedger::cause_state(const std::string& cause) const {
   const bool arrived = arrived_.contains(cause);
-  return {arrived, arrived && !pending_.contains(cause) && !unwritten_.contains(cause)};
+  const auto refused = refused_.find(cause);
+  return {arrived, arrived && !pending_.contains(cause) && !unwritten_.contains(cause),
+          refused == refused_.end() ? "" : refused->second};
 }
 
 std::string JobLedger::file_of(uint64_t number, unsigned attempt) const {

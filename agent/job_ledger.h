@@ -57,6 +57,8 @@ class JobLedger {
 
   /// The event is pending in the store. Call before it is dispatched.
   void expect(const membership::MessageId& id);
+  /// The event has come, and its handlers do not run, and why.
+  void refuse(const membership::MessageId& id, std::string reason);
   /// What an earlier process left, to the dispatcher. Once, before any event.
   void resume(handlers::Dispatcher& dispatcher, std::vector<JobRow> unfinished, uint64_t last);
 
@@ -76,8 +78,9 @@ class JobLedger {
   /// How it stands with an event's jobs, as far as they are not in the ledger. A list() that is
   /// asked for afterwards has all jobs of an event that is settled.
   struct CauseState {
-    bool arrived = false;  ///< this process has had the event
-    bool settled = false;  ///< no further job of it will come
+    bool arrived = false;      ///< this process has had the event
+    bool settled = false;      ///< no further job of it will come
+    std::string refused = {};  ///< why none will run at all
   };
   [[nodiscard]] CauseState cause_state(const std::string& cause) const;
   /// Runs a job again that has ended and whose event is still kept. kNotFound, kConflict.
@@ -89,6 +92,7 @@ class JobLedger {
   [[nodiscard]] const JobLedgerStatistics& statistics() const { return statistics_; }
 
  private:
+  void arrived(const std::string& cause);
   struct Start;
   struct End {
     JobRow row;
@@ -121,6 +125,7 @@ class JobLedger {
   handlers::Dispatcher* dispatcher_ = nullptr;
   std::unordered_map<std::string, membership::MessageId> pending_;  // by handler event id
   std::unordered_set<std::string> arrived_;                         // the last kMaxArrived
+  std::unordered_map<std::string, std::string> refused_;            // of these
   std::deque<std::string> arrived_order_;                           // of these
   std::unordered_set<std::string> unwritten_;  // events whose plans the disk refused
   /// Jobs between plan and end.

@@ -17,6 +17,7 @@ enum class QueryOutcomeKind : uint8_t {
   kFailed,     ///< `error` says how ("exit status 3"), `payload` is the end of what it printed
   kTooLarge,   ///< `error` names the size and the limit
   kBusy,       ///< not run: `error` names the full queue or the wait
+  kRefused,    ///< not run: `error` says why not for who asks
 };
 
 struct QueryOutcome {

@@ -90,6 +90,7 @@ void Dispatcher::Impl::dispatch(Event event, const Host& host) {
     return;
   }
   const TimePoint now = clock_now();
+  tell_not_permitted(event);
   offer_to_own_windows(event);
   if (is_member_event(event.type)) {
     deliver(member_coalescer_.offer(now, std::move(event)));
@@ -132,7 +133,7 @@ std::vector<HandlerId> Dispatcher::Impl::own_windows() const {
 bool Dispatcher::Impl::type_matches(HandlerId handler, const Event& event) const {
   const HandlerSpec& spec = handlers_.at(handler).spec;
   for (size_t entry = 0; entry < spec.entries(); ++entry) {
-    if (spec.matches(entry, event)) return true;
+    if (spec.matches(entry, event) && permitted({handler, entry}, event)) return true;
   }
   return false;
 }
@@ -211,11 +212,35 @@ void Dispatcher::Impl::supersede(const Event& event, std::vector<Match> matches)
   options_.hooks.planned(event, plan, PlanState{last, {}});
 }
 
+bool Dispatcher::Impl::permitted(const Match& match, const Event& event) const {
+  if (!options_.hooks.permits || is_member_event(event.type)) return true;
+  return options_.hooks.permits(event, handlers_.at(match.handler).entry_names[match.filter]);
+}
+
+size_t Dispatcher::Impl::tell_not_permitted(const Event& event) {
+  if (!options_.hooks.permits || is_member_event(event.type)) return 0;
+  size_t count = 0;
+  for (const Match& found : match_all(event, true)) {
+    if (permitted(found, event)) continue;
+    ++count;
+    if (!options_.hooks.not_permitted) continue;
+    options_.hooks.not_permitted(event, handlers_.at(found.handler).entry_names[found.filter]);
+  }
+  return count;
+}
+
 std::vector<Dispatcher::Impl::Match> Dispatcher::Impl::match(const Event& event) {
+  std::vector<Match> matches = match_all(event, event.type == EventType::kQuery);
+  std::erase_if(matches, [&](const Match& found) { return !permitted(found, event); });
+  return matches;
+}
+
+std::vector<Dispatcher::Impl::Match> Dispatcher::Impl::match_all(const Event& event,
+                                                                 bool own_windows_too) {
   std::vector<Match> matches;
   for (const HandlerId id : active_) {
     const Handler& handler = handlers_.at(id);
-    if (event.type != EventType::kQuery && handler.members) continue;
+    if (!own_windows_too && handler.members) continue;
     if (is_member_event(event.type) && handler.spec.picks_members()) continue;
     for (size_t entry = 0; entry < handler.spec.entries(); ++entry) {
       if (handler.spec.matches(entry, event)) matches.push_back({id, entry});

@@ -112,6 +112,11 @@ struct JobPermit {
 struct DispatcherHooks {
   /// A number that no job of this host has had.
   std::function<uint64_t()> number;
+  /// Whether this handler (JobName::handler) may run for a user event or query. Asked more than
+  /// once; it must not change its mind while an event is being coalesced.
+  std::function<bool(const Event& event, const std::string& handler)> permits;
+  /// A handler that matches was not permitted. Once for an event.
+  std::function<void(const Event& event, const std::string& handler)> not_permitted;
   /// For each event, before any of its jobs starts: all handler entries that match (none: it needs
   /// no keeping). Handlers that coalesce by themselves have plans of their own, later. Of coalesced
   /// user events that a newer one replaced, each job is refused. Not told while the agent stops.

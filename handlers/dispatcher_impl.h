@@ -108,7 +108,12 @@ class Dispatcher::Impl {
   [[nodiscard]] std::optional<HandlerId> directory_handler(const std::string& file);
   void add_directory_matches(const Event& event, std::vector<Match>& matches);
   void enqueue(Event event, QueryKey query, const std::vector<Match>& matches);
+  /// Those that may run.
   [[nodiscard]] std::vector<Match> match(const Event& event);
+  [[nodiscard]] std::vector<Match> match_all(const Event& event, bool own_windows_too);
+  [[nodiscard]] bool permitted(const Match& match, const Event& event) const;
+  /// How many were not permitted.
+  size_t tell_not_permitted(const Event& event);
   [[nodiscard]] std::optional<DropReason> admit(const Match& match, EventKey event, size_t bytes,
                                                 JobName& name, QueryKey query, size_t entry);
   [[nodiscard]] std::optional<JobId> make_room(HandlerId handler, const std::string& event,

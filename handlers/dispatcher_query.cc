@@ -28,6 +28,7 @@ void Dispatcher::Impl::dispatch_query(Event event, const Host& host,
     return;
   }
   const std::vector<Match> matches = match(event);
+  const bool refused = tell_not_permitted(event) > 0;
   std::vector<std::string> responders;
   responders.reserve(matches.size());
   for (const Match& found : matches) {
@@ -45,7 +46,13 @@ void Dispatcher::Impl::dispatch_query(Event event, const Host& host,
                               std::vector<JobId>(matches.size()), answer_by, std::move(answer)})
           .first->second;
   query_times_.emplace(answer_by, key);
-  if (matches.empty()) query.untold.push_back({QueryOutcomeKind::kNoHandler, {}, {}});
+  if (matches.empty() && refused) {
+    query.untold.push_back({QueryOutcomeKind::kRefused,
+                            {},
+                            "refused by policy: no handler for it may run for who asks"});
+  } else if (matches.empty()) {
+    query.untold.push_back({QueryOutcomeKind::kNoHandler, {}, {}});
+  }
   enqueue(std::move(event), key, matches);
   // No entry, or all refused: known now, told later.
   later([this, key] { tell_asker(key); });

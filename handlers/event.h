@@ -73,6 +73,10 @@ struct Event {
 
   std::string source;           ///< query: name of the asking member
   TimePoint deadline = kNever;  ///< query: no answer counts after it
+
+  // User event, query: who signed it; both empty: nobody.
+  std::string operator_name = {};
+  std::string operator_key = {};  ///< the id of the key
 };
 
 /// "member-join", "user:deploy" or "query:uptime": the event for logs.

@@ -112,6 +112,10 @@ void add_named(Json& json, const Event& event, TimePoint now) {
   const bool text = is_text(event.payload);
   json.key(text ? "payload" : "payload_base64");
   json.value(text ? event.payload : base64(event.payload));
+  if (!event.operator_name.empty()) {
+    json.key("operator");
+    json.value(event.operator_name);
+  }
   if (event.type != EventType::kQuery) return;
   json.key("source");
   json.value(event.source);

@@ -24,6 +24,8 @@ std::string encode_event(const Event& event) {
   record.set_ltime(event.ltime);
   record.set_coalesce(event.coalesce);
   record.set_source(event.source);
+  record.set_operator_name(event.operator_name);
+  record.set_operator_key(event.operator_key);
   return record.SerializeAsString();
 }
 
@@ -46,6 +48,8 @@ Result<Event> decode_event(std::string_view bytes) {
   event.ltime = record.ltime();
   event.coalesce = record.coalesce();
   event.source = record.source();
+  event.operator_name = record.operator_name();
+  event.operator_key = record.operator_key();
   return event;
 }
 

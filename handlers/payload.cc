@@ -19,9 +19,9 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr std::array<std::string_view, 7> kEventVariables = {
     "EVENT", "USER_EVENT", "USER_LTIME", "QUERY_NAME", "QUERY_LTIME", "SELF_NAME", "SELF_ROLE",
 };
-constexpr std::array<std::string_view, 5> kOwnEventVariables = {
-    "STARLING_EVENT_ID",          "STARLING_JOB", "STARLING_ATTEMPT", "STARLING_QUERY_SOURCE",
-    "STARLING_QUERY_DEADLINE_MS",
+constexpr std::array<std::string_view, 6> kOwnEventVariables = {
+    "STARLING_EVENT_ID", "STARLING_JOB",          "STARLING_ATTEMPT",
+    "STARLING_OPERATOR", "STARLING_QUERY_SOURCE", "STARLING_QUERY_DEADLINE_MS",
 };
 // systemd's, for the agent itself: a child that used them would speak in the agent's name.
 constexpr std::array<std::string_view, 6> kServiceVariables = {
@@ -140,6 +140,7 @@ Environment event_environment(const Event& event, const Host& host, TimePoint no
   for (const auto& [key, value] : host.tags) tags["TAG_" + tag_variable(key)] = value;
   for (const auto& [key, value] : tags) writer.both(key, value);
   if (!event.id.empty()) writer.ours("EVENT_ID", event.id);
+  if (!event.operator_name.empty()) writer.ours("OPERATOR", event.operator_name);
   if (event.type == EventType::kUser) {
     writer.both("USER_EVENT", event.name);
     writer.both("USER_LTIME", std::to_string(event.ltime));

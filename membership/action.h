@@ -87,9 +87,10 @@ struct UserEventArrived {
   std::string name;
   std::string payload;
   bool coalesce;
-  EventTiming timing;  ///< what handlers do about events that were missed is their policy
-  std::string record;  ///< the encoded event, to be kept and handed back in Restored
-  Duration age{};      ///< since it was sent, by the clocks of those that kept it for us
+  EventTiming timing;       ///< what handlers do about events that were missed is their policy
+  std::string record;       ///< the encoded event, to be kept and handed back in Restored
+  Duration age{};           ///< since it was sent, by the clocks of those that kept it for us
+  std::string origin = {};  ///< name of the member that sent it, or its id when unknown
 };
 
 /// Events of one origin that this node will never have: nobody that it could ask holds them any
@@ -125,6 +126,7 @@ struct QueryArrived {
   std::string payload;
   std::string source;  ///< name of the asking member, or its id when unknown
   TimePoint deadline;
+  std::string record = {};  ///< the encoded proto::Query
 };
 
 /// The asker of this query wants no more answers: what has not begun for it need not begin.
@@ -140,6 +142,7 @@ enum class ReplyKind : uint8_t {
   kFailed,     ///< `error` says how, `payload` is the end of what the handler printed
   kTooLarge,   ///< `error` names the size and the limit
   kBusy,       ///< `error` says with what
+  kRefused,    ///< not done for who asks: `error` says why
 };
 
 /// An answer to our own query. A member whose handlers all answer gives several.

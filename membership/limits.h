@@ -17,6 +17,8 @@ inline constexpr size_t kMaxStreamMessage = (1U << 20) + 4096;
 inline constexpr size_t kMaxInlinePayload = 1024;
 /// Name and payload of a user event. What does not fit a packet is pulled over streams.
 inline constexpr size_t kMaxEventSize = 1U << 20;
+/// Bytes of the authorization of an event or query; of what fits a packet it is a part.
+inline constexpr size_t kMaxAuthorization = 256;
 /// Encoded tags of one member (Serf's limit is the same).
 inline constexpr size_t kMaxTags = 512;
 /// Bytes of the name of a member (as memberlist's validation), event or query.

@@ -164,6 +164,7 @@ struct QueryOptions {
   /// End after this many responses, and tell the others to stop; 0: wait for all.
   unsigned limit = 0;
   std::optional<Duration> timeout;  ///< none: Options::query_timeout of the cluster's size
+  std::string authorization = {};   ///< for those who are asked; the core does not look into it
 };
 
 struct QueryHandle {
@@ -194,7 +195,7 @@ struct ConfirmHandle {
 struct Answer {
   ReplyKind kind = ReplyKind::kResponse;
   std::string payload;
-  std::string error;  ///< for kFailed, kTooLarge, kBusy
+  std::string error;  ///< for kFailed, kTooLarge, kBusy, kRefused
   std::string responder = {};
   unsigned position = 0;
   std::optional<int> exit_status = {};
@@ -280,9 +281,10 @@ class Node {
   Result<void> set_tags(TimePoint now, std::map<std::string, std::string> tags);
   /// Accepts an event: it has been delivered locally (UserEventArrived) and is on its way.
   /// kTooLarge (Options::user_event_size_limit), kInvalid (empty or too long name), kBusy (over the
-  /// rate, or more are waiting to be sent than may: try again).
+  /// rate, or more are waiting to be sent than may: try again). `authorization` travels with it
+  /// (UserEventArrived::record), up to kMaxAuthorization bytes; the core does not look into it.
   Result<MessageId> send_event(TimePoint now, std::string_view name, std::string_view payload,
-                               bool coalesce);
+                               bool coalesce, std::string_view authorization = {});
   /// Asks all live members whether they have this event. EventConfirmed follows for each that has,
   /// as soon as it does, this one included, and ConfirmEnded at the end. kNotFound when this node
   /// does not have it, kInvalid (timeout), kBusy (kMaxOwnQueries running).

@@ -146,7 +146,7 @@ void Node::cancel_confirm(TimePoint now, const MessageId& confirm) {
 // --- sending and listing -----------------------------------------------------------------------
 
 Result<MessageId> Node::send_event(TimePoint now, std::string_view name, std::string_view payload,
-                                   bool coalesce) {
+                                   bool coalesce, std::string_view authorization) {
   Parts& p = *parts_;
   p.enter(now);
   if (!valid_name(name)) {
@@ -159,13 +159,17 @@ Result<MessageId> Node::send_event(TimePoint now, std::string_view name, std::st
     return fail(ErrorKind::kTooLarge, "user event exceeds configured limit of " +
                                           std::to_string(limit) + " bytes before encoding");
   }
+  if (authorization.size() > kMaxAuthorization) {
+    return fail(ErrorKind::kTooLarge,
+                "an authorization has at most " + std::to_string(kMaxAuthorization) + " bytes");
+  }
   if (auto admitted = p.rates.admit_event(name.size() + payload.size(), now); !admitted) {
     ++p.context.statistics.refused_events_rate;
     return tl::unexpected(admitted.error());
   }
   MessageId id;
-  const proto::Record record =
-      p.events.create(std::string(name), std::string(payload), coalesce, id);
+  const proto::Record record = p.events.create(
+      {std::string(name), std::string(payload), coalesce, std::string(authorization)}, id);
   p.announcements.arrived(id);
   p.tree.publish(record, p.context.identity.id);
   p.finish_turn();

@@ -56,6 +56,10 @@ std::optional<Format> format_of(const Invocation& invocation, Context& context) 
   return std::nullopt;
 }
 
+bool asks_serf_rpc(const Invocation& invocation, const Context& context) {
+  return rpc_wanted(invocation, context).has_value();
+}
+
 std::optional<Client> connect(const Invocation& invocation, Context& context) {
   if (const auto where = rpc_wanted(invocation, context)) {
     auto client = connect_rpc(invocation, context, where->empty() ? ":7373" : *where);

@@ -21,6 +21,9 @@ std::optional<Format> format_of(const Invocation& invocation, Context& context);
 /// $SERF_RPC_ADDR; otherwise the default control socket, or as `serf` 127.0.0.1:7373.
 std::optional<Client> connect(const Invocation& invocation, Context& context);
 
+/// Whether that is Serf's RPC, which has no room for some things.
+bool asks_serf_rpc(const Invocation& invocation, const Context& context);
+
 /// Connects and asks for one reply. A reply with an error is reported as "FAILURE: error", with
 /// Serf's words for `failure`.
 std::optional<control::Reply> ask(const Invocation& invocation, Context& context,

@@ -28,16 +28,6 @@ namespace {
 
 constexpr int kNoSuchCommand = 127;
 
-/// All that the command's line may have, help or not.
-std::vector<FlagSpec> accepted_flags(const Command& command) {
-  std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
-  if (command.client) {
-    const auto more = client_flags();
-    flags.insert(flags.end(), more.begin(), more.end());
-  }
-  return flags;
-}
-
 /// Every value is kept as it was written, in its order.
 CLI::Option* add_raw_option(CLI::App& app, const std::string& name, std::string_view help) {
   CLI::Option* option =
@@ -56,7 +46,7 @@ class Parser {
     app_.require_subcommand(1);
     subcommand_ = app_.add_subcommand(std::string(command.name), std::string(command.description));
     subcommand_->set_help_flag();
-    for (const FlagSpec& flag : accepted_flags(command)) {
+    for (const FlagSpec& flag : flags_of(command)) {
       names_[add_raw_option(*subcommand_, "--" + std::string(flag.name), flag.help)] = flag.name;
     }
   }
@@ -130,7 +120,7 @@ int show_help(Context& context, std::span<const std::string> arguments) {
 int run_command(const Command& command, std::span<const std::string> arguments, Context& context) {
   Invocation invocation;
   invocation.command = &command;
-  const auto words = normalize_arguments(arguments, accepted_flags(command));
+  const auto words = normalize_arguments(arguments, flags_of(command));
   if (!words) return usage_error(invocation, context, words.error().message);
   if (words->size() == 1 && words->front() == "--help") {
     context.out << command_help(command);

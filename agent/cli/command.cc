@@ -7,6 +7,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/help.h"
+#include "agent/cli/signing.h"
 
 namespace starling::agent {
 
@@ -44,12 +45,22 @@ std::span<const FlagSpec> client_flags() {
   return kFlags;
 }
 
+std::vector<FlagSpec> flags_of(const Command& command) {
+  std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
+  const auto add = [&flags](std::span<const FlagSpec> more) {
+    flags.insert(flags.end(), more.begin(), more.end());
+  };
+  if (command.orders) add(signing_flags());
+  if (command.client) add(client_flags());
+  return flags;
+}
+
 std::vector<const Command*> all_commands() {
-  return {&agent_command(),   &completion_command(),  &config_command(), &event_command(),
-          &events_command(),  &force_leave_command(), &info_command(),   &job_command(),
-          &join_command(),    &keygen_command(),      &keys_command(),   &leave_command(),
-          &members_command(), &monitor_command(),     &query_command(),  &reachability_command(),
-          &rtt_command(),     &tags_command(),        &version_command()};
+  return {&agent_command(),        &completion_command(),  &config_command(),   &event_command(),
+          &events_command(),       &force_leave_command(), &info_command(),     &job_command(),
+          &join_command(),         &keygen_command(),      &keys_command(),     &leave_command(),
+          &members_command(),      &monitor_command(),     &operator_command(), &query_command(),
+          &reachability_command(), &rtt_command(),         &tags_command(),     &version_command()};
 }
 
 int usage_error(const Invocation& invocation, Context& context, std::string_view message) {

@@ -58,7 +58,11 @@ struct Command {
   std::span<const FlagSpec> flags;
   bool client = true;  ///< talks to an agent: also takes client_flags()
   int (*run)(const Invocation& invocation, Context& context) = nullptr;
+  bool orders = false;  ///< what it asks can be signed: also takes signing_flags()
 };
+
+/// All flags that a command takes, its own first.
+std::vector<FlagSpec> flags_of(const Command& command);
 
 /// The flags that every command takes that talks to an agent.
 std::span<const FlagSpec> client_flags();

@@ -8,14 +8,6 @@
 namespace starling::agent {
 namespace {
 
-std::vector<FlagSpec> flags_of(const Command& command) {
-  std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
-  if (!command.client) return flags;
-  const auto more = client_flags();
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
-}
-
 /// Files and folders are what the value of such a flag completes to.
 bool takes_path(const FlagSpec& flag) {
   return flag.value == "FILE" || flag.value == "DIR" || flag.value == "PATH";

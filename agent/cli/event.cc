@@ -8,6 +8,7 @@
 #include "agent/cli/job_follow.h"
 #include "agent/cli/json.h"
 #include "agent/cli/payload.h"
+#include "agent/cli/signing.h"
 #include "agent/cli/terminal.h"
 #include "agent/config/text.h"
 
@@ -129,6 +130,7 @@ int run(const Invocation& invocation, Context& context) {
   event.set_timeout_ms(static_cast<std::uint64_t>(timeout->count()));
   const auto wait_timeout = read_wait_timeout(invocation, context);
   if (!wait_timeout) return 1;
+  if (!sign_if_asked(invocation, context, request)) return 1;
   const auto sent = send(invocation, context, request);
   if (!sent) return 1;
   if (invocation.enabled("wait")) {
@@ -167,6 +169,7 @@ const Command& event_command() {
           "Confirmed by 60 of 60 live members",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

@@ -3,6 +3,7 @@
 
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/signing.h"
 
 namespace starling::agent {
 namespace {
@@ -18,6 +19,7 @@ int run(const Invocation& invocation, Context& context) {
   control::Request request;
   request.mutable_force_leave()->set_node(invocation.arguments[0]);
   request.mutable_force_leave()->set_prune(invocation.enabled("prune"));
+  if (!sign_if_asked(invocation, context, request)) return 1;
   const auto reply =
       ask(invocation, context, request, "Error force leaving", std::chrono::seconds(60));
   return reply ? 0 : 1;
@@ -37,6 +39,7 @@ const Command& force_leave_command() {
       .example = "$ starling force-leave web3",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

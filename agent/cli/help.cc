@@ -40,11 +40,7 @@ std::string flag_label(const FlagSpec& flag) {
 }
 
 std::string flag_lines(const Command& command) {
-  std::vector<FlagSpec> flags(command.flags.begin(), command.flags.end());
-  if (command.client) {
-    const auto more = client_flags();
-    flags.insert(flags.end(), more.begin(), more.end());
-  }
+  const std::vector<FlagSpec> flags = flags_of(command);
   std::size_t width = 0;
   for (const FlagSpec& flag : flags) width = std::max(width, flag_label(flag).size());
   std::string result;

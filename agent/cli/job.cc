@@ -9,6 +9,7 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/job_board.h"
 #include "agent/cli/json.h"
+#include "agent/cli/signing.h"
 #include "agent/cli/table.h"
 #include "agent/cli/terminal.h"
 #include "agent/config/text.h"
@@ -145,8 +146,17 @@ int logs(Call& call) {
   }
 }
 
+/// What changes something on another host can be signed.
+std::optional<control::Reply> order_job(const Call& call) {
+  control::Request request;
+  *request.mutable_job() = call.request;
+  const bool remote = !call.request.node().empty();
+  if (remote && !sign_if_asked(call.invocation, call.context, request)) return std::nullopt;
+  return ask(call.invocation, call.context, std::move(request), "Error");
+}
+
 int change(Call& call, const char* done) {
-  const auto reply = ask_job(call);
+  const auto reply = order_job(call);
   if (!reply) return 1;
   if (call.format == Format::kJson) {
     call.context.out << jobs_json(reply->job()) << "\n";
@@ -174,7 +184,7 @@ int prune(Call& call) {
   call.request.set_keep(static_cast<uint32_t>(*keep));
   call.request.set_older_than_ms(
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*age).count()));
-  const auto reply = ask_job(call);
+  const auto reply = order_job(call);
   if (!reply) return 1;
   if (call.format == Format::kJson) {
     call.context.out << jobs_json(reply->job()) << "\n";
@@ -256,6 +266,7 @@ const Command& job_command() {
           "...",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

@@ -16,11 +16,12 @@ using std::chrono::milliseconds;
 constexpr const char* kWaiting = "waiting";
 constexpr const char* kNoHandler = "no handler";
 constexpr const char* kNoAnswer = "no answer";
+constexpr const char* kRefused = "refused";
 
 // As they are counted, those first that people look for.
-constexpr auto kStates =
-    std::to_array<const char*>({kWaiting, "queued", "running", "failed", "timed-out", "killed",
-                                "interrupted", "skipped", kNoAnswer, "succeeded", kNoHandler});
+constexpr auto kStates = std::to_array<const char*>(
+    {kWaiting, "queued", "running", "failed", "timed-out", "killed", "interrupted", "skipped",
+     kRefused, kNoAnswer, "succeeded", kNoHandler});
 
 }  // namespace
 
@@ -51,6 +52,8 @@ void JobBoard::take(const control::JobReply& reply, TimePoint now) {
   if (!reply.error().empty()) return lose(member, reply.error(), now);
   if (!reply.arrived() && !member.promised) return lose(member, "it has not got the event", now);
   member.settled = reply.settled();
+  member.refused = !reply.refused().empty();
+  if (member.refused) member.why = reply.refused();
   member.now_ms = reply.now_ms();
   member.heard = now;
   std::set<uint64_t> told;
@@ -111,7 +114,7 @@ bool JobBoard::waits_for(const std::string& node) const {
 bool JobBoard::succeeded() const {
   size_t jobs = 0;
   for (const auto& [name, member] : members_) {
-    if (!ended(member) || member.given_up) return false;
+    if (!ended(member) || member.given_up || member.refused) return false;
     for (const auto& [number, kept] : member.jobs) {
       if (kept.job->state() != "succeeded") return false;
       jobs += 1;
@@ -123,9 +126,12 @@ bool JobBoard::succeeded() const {
 std::vector<JobBoard::Line> JobBoard::lines(TimePoint now) const {
   std::vector<Line> lines;
   for (const auto& [name, member] : members_) {
-    const bool lost = member.given_up || member.lost_since.has_value();
+    const bool lost = member.given_up || member.lost_since.has_value() || member.refused;
     if (member.jobs.empty()) {
-      const char* state = member.given_up ? kNoAnswer : member.settled ? kNoHandler : kWaiting;
+      const char* state = member.given_up  ? kNoAnswer
+                          : member.refused ? kRefused
+                          : member.settled ? kNoHandler
+                                           : kWaiting;
       lines.push_back({name, std::nullopt, state, lost ? member.why : "", std::nullopt});
       continue;
     }

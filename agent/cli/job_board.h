@@ -49,7 +49,7 @@ class JobBoard {
   struct Line {
     std::string node;
     std::optional<control::Job> job;  ///< none: `state` is of the member
-    std::string state;                ///< of the job; "waiting", "no handler" or "no answer"
+    std::string state;  ///< of the job; "waiting", "no handler", "refused" or "no answer"
     std::string reason;
     std::optional<std::chrono::milliseconds> runs_for;  ///< of one that runs
   };
@@ -66,6 +66,7 @@ class JobBoard {
     std::map<uint64_t, Kept> jobs;
     bool settled = false;
     bool promised = false;
+    bool refused = false;
     std::optional<TimePoint> lost_since;  ///< without a word, or without the event
     std::string why;                      ///< then
     bool given_up = false;

@@ -75,6 +75,8 @@ void add_board(Json& json, const JobBoard& board) {
     if (!line.job) {
       if (line.state == "no handler") {
         json["no_handler"].push_back(line.node);
+      } else if (line.state == "refused") {
+        json["refused"][line.node] = line.reason;
       } else {
         json["no_answer"][line.node] = line.reason;
       }
@@ -111,6 +113,22 @@ std::string info_json(const control::InfoReply& reply) {
 std::string tags_json(const control::InfoSection& tags) {
   Json json;
   json["tags"] = object_of(tags.values());
+  return dump(json);
+}
+
+std::string operators_json(const control::OperatorsReply& reply) {
+  Json json;
+  json["operators"] = Json::array();
+  for (const control::Operator& each : reply.operators()) {
+    Json one;
+    one["name"] = each.name();
+    one["id"] = each.id();
+    one["key"] = each.line();
+    one["state"] = each.revoked() ? "revoked" : "trusted";
+    one["source"] = each.source();
+    one["since_ms"] = each.since_ms();
+    json["operators"].push_back(std::move(one));
+  }
   return dump(json);
 }
 

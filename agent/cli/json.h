@@ -58,6 +58,8 @@ std::string field_json(std::string_view name, std::string_view value);
 /// {"members":N,"answered":N,"failed":N,"messages":{member:text},"keys":{key:members},"error":...};
 /// `error` only when not empty.
 std::string keys_json(const control::KeysReply& reply, const std::string& error);
+/// {"operators":[{name,id,key,state,source,since_ms}]}
+std::string operators_json(const control::OperatorsReply& reply);
 /// {"from":NAME,"to":NAME,"rtt_ms":N}
 std::string rtt_json(const std::string& from, const std::string& to, double rtt_ms);
 std::string version_json(std::string_view version, int protocol, int protocol_min);

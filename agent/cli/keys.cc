@@ -6,6 +6,7 @@
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/json.h"
+#include "agent/cli/signing.h"
 #include "agent/cli/terminal.h"
 
 namespace starling::agent {
@@ -81,14 +82,15 @@ int run(const Invocation& invocation, Context& context) {
     return usage_error(invocation, context,
                        "Only one of -install, -use, -remove, or -list allowed");
   }
-  auto client = connect(invocation, context);
-  if (!client) return 1;
-  client->set_timeout(std::chrono::seconds(60));
   control::Request request;
   request.mutable_keys()->set_operation(words->operation);
   if (words->operation != KeysRequest::LIST) {
     request.mutable_keys()->set_key(invocation.value(words->flag));
+    if (!sign_if_asked(invocation, context, request)) return 1;
   }
+  auto client = connect(invocation, context);
+  if (!client) return 1;
+  client->set_timeout(std::chrono::seconds(60));
   if (*format == Format::kText) context.out << "==> " << words->begins << "\n" << std::flush;
   const auto reply = client->call(std::move(request));
   if (!reply) {
@@ -128,6 +130,7 @@ const Command& keys_command() {
           "4iTlfvTbjnQyGUIcHknHGK/+4KylNrpTIsx5lHwEs+M=  [3/3]",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

@@ -8,6 +8,7 @@
 #include "agent/cli/job_follow.h"
 #include "agent/cli/json.h"
 #include "agent/cli/query_outcome.h"
+#include "agent/cli/signing.h"
 #include "agent/cli/terminal.h"
 #include "agent/config/text.h"
 
@@ -234,10 +235,10 @@ int run(const Invocation& invocation, Context& context) {
   }
   const auto format = format_of(invocation, context);
   if (!format) return 1;
-  const auto request = query_request(invocation);
+  auto request = query_request(invocation);
   if (!request) return usage_error(invocation, context, request.error().message);
   const auto wait_timeout = read_wait_timeout(invocation, context);
-  if (!wait_timeout) return 1;
+  if (!wait_timeout || !sign_if_asked(invocation, context, *request)) return 1;
   if (!invocation.enabled("wait-jobs")) {
     Printer printer(context, *format, nullptr);
     return ask_all(invocation, context, *request, printer) ? 0 : 1;
@@ -280,6 +281,7 @@ const Command& query_command() {
           "No answer from: web2 (nothing heard by the deadline)",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

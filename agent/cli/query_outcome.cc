@@ -23,6 +23,8 @@ std::string_view reason_of(control::QueryAnswer::Kind kind) {
       return "too-large";
     case control::QueryAnswer::BUSY:
       return "busy";
+    case control::QueryAnswer::REFUSED:
+      return "refused";
     default:
       return "failed";
   }
@@ -89,6 +91,7 @@ std::string failure_text(const QueryOutcome::Failure& failure) {
   std::string text = failure.error;
   if (text.empty() && failure.reason == "too-large") text = "its answer is too large";
   if (text.empty() && failure.reason == "busy") text = "it is busy; ask again later";
+  if (text.empty() && failure.reason == "refused") text = "refused by policy";
   if (text.empty()) text = "its handler failed";
   if (!failure.output.empty()) text += ": " + failure.output;
   return text;

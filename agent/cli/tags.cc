@@ -7,6 +7,7 @@
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/json.h"
+#include "agent/cli/signing.h"
 #include "agent/cli/terminal.h"
 
 namespace starling::agent {
@@ -64,6 +65,7 @@ int run(const Invocation& invocation, Context& context) {
   for (const std::string& key : invocation.values("delete")) {
     request.mutable_tags()->add_remove(key);
   }
+  if (!sign_if_asked(invocation, context, request)) return 1;
   if (!ask(invocation, context, request, "Error setting tags", std::chrono::seconds(60))) return 1;
   if (*format == Format::kJson) return list_tags(invocation, context, *format);
   context.out << "Successfully updated agent tags\n";
@@ -87,6 +89,7 @@ const Command& tags_command() {
           "role=web",
       .flags = kFlags,
       .run = run,
+      .orders = true,
   };
   return kCommand;
 }

@@ -18,6 +18,7 @@
 
 #include "agent/config/environment.h"
 #include "agent/config/flags.h"
+#include "agent/trust/key.h"
 #include "membership/address.h"
 #include "membership/options.h"
 #include "proto/support/result.h"
@@ -115,6 +116,12 @@ struct Config {
   std::vector<std::string> key_names;
   bool allow_core_dumps = false;  ///< and debuggers of the agent's own user
 
+  // --- operators ---
+  /// No two with one name or key; more may be trusted at run time.
+  std::vector<NamedKey> trusted_operators;
+  std::string policy_file;  ///< empty: none, all orders are carried out
+  std::string audit_file;   ///< empty: the log only
+
   // --- state and control ---
   std::string data_dir;
   std::string control;        ///< path of the unix socket
@@ -192,7 +199,8 @@ void forget_keys(Config& config);
 Result<Config> load_config(const std::vector<FlagValue>& flags, const Environment& environment);
 
 /// Keys whose values differ although a reload does not apply them (all but log_level,
-/// event_handlers, tags, the leave settings and the rates), in the order of the documentation.
+/// event_handlers, tags, the leave settings, operators, policy and the rates), in the order of the
+/// documentation.
 std::vector<std::string> needs_restart(const Config& running, const Config& loaded);
 
 /// Every key with its effective value as one line of YAML, in the order of the documentation. Keys

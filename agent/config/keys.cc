@@ -11,6 +11,7 @@
 #include "agent/config/mdns.h"
 #include "agent/config/rpc.h"
 #include "agent/config/text.h"
+#include "agent/config/trust_keys.h"
 
 namespace starling::agent::config {
 
@@ -163,6 +164,9 @@ const std::array kKeys = {
     Key{"encrypt_key", TextKey{&Draft::encrypt_key, show_encrypt_key}},
     Key{"keyring_file", &Config::keyring_file},
     Key{"insecure", &Config::insecure},
+    Key{"trusted_operators", CustomKey{set_trusted_operators, show_trusted_operators}, true},
+    Key{"policy_file", &Config::policy_file, true},
+    Key{"audit_file", &Config::audit_file},
     Key{"data_dir", &Config::data_dir},
     Key{"control", &Config::control},
     Key{"control_group", &Config::control_group},

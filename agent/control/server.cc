@@ -56,15 +56,18 @@ struct UnixServer::State {
 class UnixServer::Connection final : public Session,
                                      public std::enable_shared_from_this<Connection> {
  public:
-  Connection(State& server, Socket socket) : server_(&server), socket_(std::move(socket)) {}
+  Connection(State& server, Socket socket)
+      : server_(&server), socket_(std::move(socket)), owner_(opened_by_owner()) {}
 
   bool send(const control::Reply& reply) override;
   bool offer(const control::Reply& reply) override;
   void when_room(std::function<void()> room) override;
+  [[nodiscard]] bool is_owner() const override { return owner_; }
   void read();
   void close();
 
  private:
+  bool opened_by_owner();
   bool fits(std::size_t bytes) const;
   bool may_read() const;
   bool queue(const std::string& frame, bool done);
@@ -78,6 +81,7 @@ class UnixServer::Connection final : public Session,
 
   State* server_;  // null once closed
   Socket socket_;
+  bool owner_;
   FrameDecoder decoder_;
   std::array<char, 16384> input_ = {};
   std::string_view undecoded_;  // of input_
@@ -93,6 +97,13 @@ class UnixServer::Connection final : public Session,
   std::size_t waiting_replies_ = 0;
   std::vector<std::function<void()>> want_room_;
 };
+
+bool UnixServer::Connection::opened_by_owner() {
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  const int got = ::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
+  return got == 0 && (peer.uid == 0 || peer.uid == ::geteuid());
+}
 
 bool UnixServer::Connection::fits(std::size_t bytes) const {
   const std::size_t queued = output_.size() - output_sent_ + waiting_.size();

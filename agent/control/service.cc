@@ -138,6 +138,8 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return respond(client, request.respond());
     case control::Request::kKeys:
       return keys(client, request.keys());
+    case control::Request::kOperators:
+      return operators(client, request.operators());
     case control::Request::kCoordinate:
       return coordinate(client, request.coordinate());
     case control::Request::BODY_NOT_SET:
@@ -147,6 +149,7 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
 }
 
 void Service::force_leave(const Client& client, const control::ForceLeaveRequest& request) {
+  if (!obeys(client, order_of(request), request.authorization())) return;
   const auto result = parts_.cluster.force_leave(request.node(), request.prune());
   if (!result && result.error().kind == ErrorKind::kNotFound) {
     // As in Serf, whose scripts remove what may be gone already.
@@ -221,6 +224,7 @@ void Service::tags(const Client& client, const control::TagsRequest& request) {
     if (tag.key().empty()) return reply_error(client, "a tag needs a name: -set name=value");
     set[tag.key()] = tag.value();
   }
+  if (!obeys(client, order_of(request), request.authorization())) return;
   const std::vector<std::string> remove(request.remove().begin(), request.remove().end());
   parts_.tags.change(remove, set,
                      [client](const Result<void>& done) { reply_result(client, done); });

@@ -27,6 +27,7 @@
 #include "agent/log.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
+#include "agent/trust/gate.h"
 #include "handlers/dispatcher.h"
 #include "handlers/spec.h"
 #include "proto/control.pb.h"
@@ -53,6 +54,7 @@ class Service : public RequestHandler {
     TagKeeper& tags;
     handlers::Dispatcher& dispatcher;
     JobDesk& desk;
+    Gate& gate;
     const Config& config;  ///< the running one: it changes with a reload
     /// Begins to leave and stop; the callback runs when the others have been told.
     std::function<void(std::function<void()> told)> leave;
@@ -126,6 +128,13 @@ class Service : public RequestHandler {
   void coordinate(const Client& client, const control::CoordinateRequest& request);
   void respond(const Client& client, const control::RespondRequest& request);
   void reachability(const Client& client);
+  void operators(const Client& client, const control::OperatorsRequest& request);
+  void list_operators(const Client& client);
+
+  [[nodiscard]] bool admits(const Client& client, const Order& order,
+                            const std::string& authorization);
+  [[nodiscard]] bool obeys(const Client& client, const Order& order,
+                           const std::string& authorization);
 
   void job(const Client& client, const control::JobRequest& request);
   void remote_job(const Client& client, const control::JobRequest& request);

@@ -97,6 +97,16 @@ void add_network(Section& drops, const TransportStatistics& counts) {
   drops.add("network.streams_output_full", counts.stream_output_full);
 }
 
+void add_trust(Section& drops, const GateStatistics& counts) {
+  drops.add("trust.handlers_not_allowed", counts.refused_handlers);
+  drops.add("trust.orders_expired", counts.refused_expired);
+  drops.add("trust.orders_forgotten_full", counts.forgotten_orders);
+  drops.add("trust.orders_policy", counts.refused_policy);
+  drops.add("trust.orders_signature", counts.refused_signature);
+  drops.add("trust.orders_used", counts.refused_used);
+  drops.add("trust.refusals_unwritten", counts.unwritten_refusals);
+}
+
 }  // namespace
 
 void add_drops(control::InfoReply& reply, const Service::Parts& parts,
@@ -109,6 +119,7 @@ void add_drops(control::InfoReply& reply, const Service::Parts& parts,
   const StoreStatistics store = parts.store.statistics();
   drops.add("store.changes_disk_refused", store.failed);
   drops.add("store.changes_queue_full", store.dropped);
+  add_trust(drops, parts.gate.statistics());
 }
 
 }  // namespace starling::agent

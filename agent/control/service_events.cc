@@ -49,6 +49,7 @@ void Service::event(const Client& client, const control::EventRequest& request) 
   if (request.confirm() && confirms_.contains(key_of(client))) {
     return reply_error(client, "an event with this request's id is confirmed on this connection");
   }
+  if (!admits(client, order_of(request), request.authorization())) return;
   const bool confirmed = request.confirm();
   const uint64_t timeout = request.timeout_ms() > 0 ? request.timeout_ms() : kDefaultConfirm_ms;
   const auto done = [this, client, confirmed, timeout](const Result<Cluster::SentEvent>& event) {
@@ -59,8 +60,8 @@ void Service::event(const Client& client, const control::EventRequest& request) 
     if (!reply(client, std::move(answer), !confirmed) || !confirmed) return;
     confirm(client, event->id, timeout);
   };
-  const auto sent =
-      parts_.cluster.send_event(request.name(), request.payload(), request.coalesce(), done);
+  const auto sent = parts_.cluster.send_event(request.name(), request.payload(), request.coalesce(),
+                                              done, request.authorization());
   if (!sent) reply_error(client, sent.error().message);
 }
 

@@ -132,6 +132,15 @@ void add_store(control::InfoReply& reply, const Service::Parts& parts) {
   store.add("queued", counts.queued);
 }
 
+void add_trust(control::InfoReply& reply, const Service::Parts& parts) {
+  const GateStatistics counts = parts.gate.statistics();
+  Section trust(reply, "trust");
+  trust.add("operators", parts.gate.operators().trusted());
+  trust.add("policy", parts.gate.policy() ? parts.config.policy_file : "none");
+  trust.add("orders_signed", counts.accepted_signed);
+  trust.add("orders_unsigned", counts.accepted_unsigned);
+}
+
 }  // namespace
 
 control::InfoReply describe_agent(const Service::Parts& parts, const Service::Counters& counters) {
@@ -146,6 +155,7 @@ control::InfoReply describe_agent(const Service::Parts& parts, const Service::Co
   add_store(reply, parts);
   Section tags(reply, "tags");
   for (const auto& [key, value] : parts.cluster.node().self().tags) tags.add(key, value);
+  add_trust(reply, parts);
   return reply;
 }
 

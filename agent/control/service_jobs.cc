@@ -43,9 +43,16 @@ void Service::remote_job(const Client& client, const control::JobRequest& reques
   if (!parts_.cluster.node().member(request.node())) {
     return reply_error(client, no_such_member(request.node()));
   }
+  if (is_order(request) &&
+      !admits(client, order_of(request, {request.node()}), request.authorization())) {
+    return;
+  }
+  control::JobRequest told_on = request;
+  told_on.clear_authorization();
   membership::QueryOptions options;
   options.name = kJobQuery;
-  options.payload = request.SerializeAsString();
+  options.payload = told_on.SerializeAsString();
+  options.authorization = request.authorization();
   options.nodes = {request.node()};
   options.timeout = std::chrono::milliseconds(request.wait_ms()) + kAnswerTime;
   const auto answered = std::make_shared<bool>(false);

@@ -17,9 +17,13 @@ void Service::keys(const Client& client, const KeysRequest& request) {
       return reply_error(client, valid.error().message);
     }
   }
+  if (is_order(request) && !admits(client, order_of(request), request.authorization())) return;
+  KeysRequest told = request;
+  told.clear_authorization();
   membership::QueryOptions options;
   options.name = kKeysQuery;
-  options.payload = request.SerializeAsString();
+  options.payload = told.SerializeAsString();
+  options.authorization = request.authorization();
   const auto round = std::make_shared<std::unique_ptr<KeyRound>>();
   Cluster::QueryListener listener;
   listener.answered = [round](const membership::QueryAnswered& answered) {

@@ -34,13 +34,20 @@ control::QueryAnswer::Kind to_wire_kind(membership::ReplyKind kind) {
       return control::QueryAnswer::TOO_LARGE;
     case membership::ReplyKind::kBusy:
       return control::QueryAnswer::BUSY;
+    case membership::ReplyKind::kRefused:
+      return control::QueryAnswer::REFUSED;
   }
   return control::QueryAnswer::FAILED;
 }
 
+/// The core answers it; nobody carries anything out.
+bool is_ping(const control::QueryRequest& request) {
+  return request.name() == kPing;
+}
+
 Result<membership::QueryOptions> read_query(const control::QueryRequest& request) {
   if (request.name().starts_with(kInternalPrefix) &&
-      (request.name() != kPing || !request.payload().empty())) {
+      (!is_ping(request) || !request.payload().empty())) {
     return fail(ErrorKind::kInvalid, "Queries cannot contain the '_serf_' prefix");
   }
   if (request.name().starts_with(kOwnPrefix)) {
@@ -72,6 +79,7 @@ Result<membership::QueryOptions> read_query(const control::QueryRequest& request
   options.request_ack = request.request_ack();
   options.relay_factor = request.relay_factor();
   options.limit = request.limit();
+  options.authorization = request.authorization();
   if (request.timeout_ms() > 0) {
     options.timeout = std::chrono::milliseconds(request.timeout_ms());
   }
@@ -137,6 +145,7 @@ void Service::query_over(const Client& client) {
 void Service::query(const Client& client, const control::QueryRequest& request) {
   const auto options = read_query(request);
   if (!options) return reply_error(client, options.error().message);
+  if (!is_ping(request) && !admits(client, order_of(request), request.authorization())) return;
   Cluster::QueryListener listener;
   listener.answered = [this, client](const membership::QueryAnswered& answered) {
     const auto found = queries_.find(key_of(client));

@@ -27,6 +27,9 @@ class Session {
   virtual bool offer(const control::Reply& reply) = 0;
   /// Calls `room` once, later, when at least half of the queue is free; never when the client goes.
   virtual void when_room(std::function<void()> room) = 0;
+
+  /// The client certainly is root, or runs as the same user as the agent.
+  [[nodiscard]] virtual bool is_owner() const { return false; }
 };
 
 /// The service, as a door sees it.

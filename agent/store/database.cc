@@ -12,6 +12,7 @@
 
 #include "agent/store/job_table.h"
 #include "agent/store/sqlite.h"
+#include "agent/store/trust_table.h"
 #include "handlers/fault.h"
 
 namespace starling::agent {
@@ -25,7 +26,7 @@ using membership::NodeId;
 using membership::SaveProgress;
 using sqlite::Statement;
 
-constexpr int kSchemaVersion = 4;
+constexpr int kSchemaVersion = 5;
 constexpr int kBusyTimeoutMs = 2000;
 // Clocks that set boot epochs may differ by so much.
 constexpr int64_t kEpochSlack_s = int64_t{24} * 3600;
@@ -48,6 +49,7 @@ constexpr const char* kSchema = R"sql(
   CREATE TABLE pending (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, ltime INTEGER NOT NULL, name BLOB NOT NULL,
     payload BLOB NOT NULL, coalesce INTEGER NOT NULL, timing INTEGER NOT NULL DEFAULT 0,
+    operator_name BLOB NOT NULL DEFAULT x'', operator_key BLOB NOT NULL DEFAULT x'',
     UNIQUE (origin, epoch, sequence));
   CREATE TABLE coordinates (id BLOB PRIMARY KEY, coordinate BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE tags (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID;
@@ -73,6 +75,12 @@ constexpr const char* kFromVersion2 = R"sql(
 // Version 3 kept no coordinates.
 constexpr const char* kFromVersion3 = R"sql(
   CREATE TABLE coordinates (id BLOB PRIMARY KEY, coordinate BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
+// Version 4 knew nothing of operators.
+constexpr const char* kFromVersion4 = R"sql(
+  ALTER TABLE pending ADD COLUMN operator_name BLOB NOT NULL DEFAULT x'';
+  ALTER TABLE pending ADD COLUMN operator_key BLOB NOT NULL DEFAULT x'';
 )sql";
 
 enum Query : size_t {
@@ -104,7 +112,7 @@ constexpr std::array<const char*, kQueries> kSql = {
     "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
     "DELETE FROM progress WHERE origin = ? AND epoch = ?",
     "INSERT OR IGNORE INTO pending (origin, epoch, sequence, ltime, name, payload, coalesce, "
-    "timing) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "timing, operator_name, operator_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "DELETE FROM pending WHERE origin = ? AND epoch = ? AND sequence = ?",
     "INSERT OR REPLACE INTO queries (origin, epoch, sequence, expires) VALUES (?, ?, ?, ?)",
     "INSERT OR REPLACE INTO coordinates VALUES (?, ?)",
@@ -144,7 +152,7 @@ bool is_durable(const Change& change) {
   if (const auto* start = std::get_if<StartJob>(&change)) return start->durable;
   if (const auto* end = std::get_if<EndJob>(&change)) return end->durable;
   if (const auto* event = std::get_if<PutEvent>(&change)) return event->durable;
-  return false;
+  return std::holds_alternative<PutOrder>(change) || std::holds_alternative<PutOperator>(change);
 }
 
 membership::EventTiming timing_of(int64_t stored) {
@@ -211,6 +219,8 @@ class Database::Impl {
   int put(const PutCoordinates& change);
   int put(const PutLiveTags& change);
   int put(const PutLeft& change);
+  int put(const PutOperator& change) { return trust_.put(change); }
+  int put(const PutOrder& change) { return trust_.put(change); }
   int put_number(std::string_view name, uint64_t value);
 
   template <typename Row>
@@ -228,6 +238,7 @@ class Database::Impl {
   int version_ = 0;
   unsigned until_sweep_ = kSweepAfter;
   JobTable jobs_;
+  TrustTable trust_;
   Result<void>* outcome_ = nullptr;  ///< of the Changes that are being carried out
   bool waits_for_disk_ = false;
 };
@@ -251,6 +262,7 @@ int Database::Impl::open() {
     code = statements_[i].prepare(connection_.get(), kSql[i]);
   }
   if (code == SQLITE_OK) code = jobs_.prepare(connection_.get());
+  if (code == SQLITE_OK) code = trust_.prepare(connection_.get());
   // A table that should be there is not: as bad as a damaged page.
   return (code & 0xff) == SQLITE_ERROR ? SQLITE_CORRUPT : code;
 }
@@ -288,10 +300,14 @@ int Database::Impl::migrate() {
   if (code == SQLITE_OK && (version_ == 1 || version_ == 2)) {
     code = sqlite::execute(connection_.get(), kFromVersion2);
   }
-  if (code == SQLITE_OK && version_ != 0) {
+  if (code == SQLITE_OK && version_ != 0 && version_ < 4) {
     code = sqlite::execute(connection_.get(), kFromVersion3);
   }
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 4");
+  if (code == SQLITE_OK && version_ != 0) {
+    code = sqlite::execute(connection_.get(), kFromVersion4);
+  }
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), TrustTable::kSchema);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 5");
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
   return code;
 }
@@ -352,8 +368,8 @@ int Database::Impl::load_progress(StoredState& state) {
 
 int Database::Impl::load_pending(StoredState& state) {
   return each(
-      "SELECT origin, epoch, sequence, ltime, name, payload, coalesce, timing "
-      "FROM pending ORDER BY number",
+      "SELECT origin, epoch, sequence, ltime, name, payload, coalesce, timing, operator_name, "
+      "operator_key FROM pending ORDER BY number",
       [&](Statement& row) {
         PendingEvent event;
         event.id = row.message();
@@ -362,6 +378,8 @@ int Database::Impl::load_pending(StoredState& state) {
         event.payload = row.bytes();
         event.coalesce = row.integer() != 0;
         event.timing = timing_of(row.integer());
+        event.operator_name = row.bytes();
+        event.operator_key = row.bytes();
         state.pending.push_back(std::move(event));
       });
 }
@@ -411,6 +429,7 @@ Result<StoredState> Database::Impl::load(int64_t unix_now) {
   if (code == SQLITE_OK) code = load_progress(state);
   if (code == SQLITE_OK) code = load_pending(state);
   if (code == SQLITE_OK) code = load_small(state, unix_now);
+  if (code == SQLITE_OK) code = trust_.load(state);
   if (code == SQLITE_OK) code = jobs_.load_unfinished(state.jobs);
   if (code == SQLITE_OK) code = jobs_.last_number(state.last_job);
   if (code != SQLITE_OK) return tl::unexpected(error());
@@ -468,6 +487,8 @@ int Database::Impl::put(const PutPending& change) {
       .blob(event.payload)
       .bind(event.coalesce ? 1 : 0)
       .bind(static_cast<int>(event.timing))
+      .blob(event.operator_name)
+      .blob(event.operator_key)
       .run();
 }
 
@@ -524,6 +545,7 @@ int Database::Impl::sweep(int64_t unix_now) {
     code = statement(kSweepGone).bind(static_cast<int64_t>(limits_.gone_members)).run();
   }
   if (code == SQLITE_OK) code = statement(kSweepCoordinates).blob(NodeId().wire()).run();
+  if (code == SQLITE_OK) code = trust_.sweep();
   return code;
 }
 

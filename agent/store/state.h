@@ -36,6 +36,22 @@ struct PendingEvent {
   std::string payload;
   bool coalesce = false;
   membership::EventTiming timing = membership::EventTiming::kLive;
+  std::string operator_name = {};  ///< who signed it, among those trusted when it came
+  std::string operator_key = {};   ///< the id of the key
+};
+
+/// An operator's key that was trusted, or revoked, at run time.
+struct StoredOperator {
+  std::string key;  ///< 32 bytes
+  std::string name;
+  bool revoked = false;
+  int64_t since_ms = 0;  ///< unix milliseconds
+};
+
+/// Signed orders that were carried out, and are still valid.
+struct StoredOrders {
+  std::vector<std::pair<std::string, int64_t>> orders;  ///< id, valid until then (unix ms)
+  int64_t horizon_ms = 0;  ///< of those that are not remembered, none was valid for longer
 };
 
 /// Changes of tags at run time, which lie over the configured ones: a value, or none for a tag that
@@ -54,6 +70,8 @@ struct StoredState {
   uint64_t last_job = 0;     ///< the highest number that a job has had
   membership::Clocks clocks;
   LiveTags live_tags;
+  std::vector<StoredOperator> operators;
+  StoredOrders orders;
   bool left = false;  ///< the last process ended by leaving the cluster
 };
 
@@ -93,11 +111,21 @@ struct PutLiveTags {
 struct PutLeft {
   bool left = false;
 };
+/// Replaces what is kept of the same key.
+struct PutOperator {
+  StoredOperator changed;
+};
+/// See StoredOrders.
+struct PutOrder {
+  std::string id;
+  int64_t not_after_ms = 0;
+  int64_t horizon_ms = 0;
+};
 
-using Change =
-    std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress, membership::ForgetEvent,
-                 membership::ForgetProgress, PutPending, SettleEvent, PutJob, StartJob, EndJob,
-                 PutQuery, membership::Clocks, PutCoordinates, PutLiveTags, PutLeft>;
+using Change = std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress,
+                            membership::ForgetEvent, membership::ForgetProgress, PutPending,
+                            SettleEvent, PutJob, StartJob, EndJob, PutQuery, membership::Clocks,
+                            PutCoordinates, PutLiveTags, PutLeft, PutOperator, PutOrder>;
 /// Carried out together or not at all.
 using Changes = std::vector<Change>;
 

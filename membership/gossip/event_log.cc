@@ -32,7 +32,9 @@ constexpr uint64_t kOldest_ms = 1000ULL * 3600 * 24 * 365;
 /// Whether what came over the network is a user event that may be taken.
 bool valid(const proto::UserEvent& event) {
   if (!valid_name(event.name())) return false;
-  const size_t inline_size = event.name().size() + event.payload().size();
+  if (event.authorization().size() > kMaxAuthorization) return false;
+  const size_t inline_size =
+      event.name().size() + event.payload().size() + event.authorization().size();
   if (event.size() == 0) return inline_size <= kMaxInlinePayload && event.digest().empty();
   return event.payload().empty() && event.digest().size() == kDigestSize &&
          event.size() <= kMaxEventSize - event.name().size();
@@ -80,22 +82,24 @@ void EventLog::restore(const Restored& restored) {
   if (lines_.size() > 0) next_sweep_ = context_.now + kSweepInterval;
 }
 
-proto::Record EventLog::create(const std::string& name, const std::string& payload, bool coalesce,
-                               MessageId& id) {
+proto::Record EventLog::create(const NewEvent& given, MessageId& id) {
   id = MessageId{context_.identity.id, context_.identity.epoch, ++own_sequence_};
   proto::UserEvent event;
   event.set_ltime(context_.event_clock.tick());
   if (planted(PlantedBug::kTickAfterSending)) event.set_ltime(event.ltime() - 1);
-  event.set_name(name);
-  event.set_coalesce(coalesce);
-  const bool large = name.size() + payload.size() > kMaxInlinePayload;
+  event.set_name(given.name);
+  event.set_coalesce(given.coalesce);
+  event.set_authorization(given.authorization);
+  const bool large =
+      given.name.size() + given.payload.size() + given.authorization.size() > kMaxInlinePayload;
   if (large) {
-    event.set_size(payload.size());
-    event.set_digest(digest_of(payload));
+    event.set_size(given.payload.size());
+    event.set_digest(digest_of(given.payload));
   } else {
-    event.set_payload(payload);
+    event.set_payload(given.payload);
   }
-  Kept kept{event.SerializeAsString(), large ? payload : std::string(), context_.now, context_.now};
+  Kept kept{event.SerializeAsString(), large ? given.payload : std::string(), context_.now,
+            context_.now};
   const Verdict verdict = take(id, id.origin, std::move(kept));
   STARLING_ASSERT(verdict == Verdict::kFresh);
   const auto record = find(id);
@@ -214,7 +218,8 @@ void EventLog::emit(const MessageId& id, const Kept& event) {
   }
   if (planted(PlantedBug::kSwapStrings)) body.mutable_name()->swap(*body.mutable_payload());
   context_.emit(UserEventArrived{id, body.ltime(), body.name(), body.payload(), body.coalesce(),
-                                 event.timing, std::move(record), context_.now - event.sent});
+                                 event.timing, std::move(record), context_.now - event.sent,
+                                 name_of ? name_of(id.origin) : id.origin.to_string()});
 }
 
 EventTiming EventLog::timing_of(TimePoint sent) const {

@@ -33,6 +33,12 @@ inline constexpr size_t kDigestSize = 32;
 
 class EventLog {
  public:
+  struct NewEvent {
+    std::string name;
+    std::string payload;
+    bool coalesce = false;
+    std::string authorization = {};
+  };
   /// The largest gap that is told at once to whoever can fill it.
   static constexpr size_t kGapAtOnce = 64;
   /// An event is given up when so many peers have had and dropped it.
@@ -43,8 +49,7 @@ class EventLog {
   void restore(const Restored& restored);
 
   /// Creates, delivers and keeps an own event. Sizes have been checked.
-  proto::Record create(const std::string& name, const std::string& payload, bool coalesce,
-                       MessageId& id);
+  proto::Record create(const NewEvent& given, MessageId& id);
   /// Judges, delivers and keeps an event, or has its payload fetched. `from` has sent it to us.
   Verdict apply(const proto::Record& record, const NodeId& from);
   /// The payload of a head has been fetched and fits its digest.

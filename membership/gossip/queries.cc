@@ -48,6 +48,8 @@ ReplyKind kind_of(proto::ReplyStatus status) {
       return ReplyKind::kTooLarge;
     case proto::REPLY_BUSY:
       return ReplyKind::kBusy;
+    case proto::REPLY_REFUSED:
+      return ReplyKind::kRefused;
     default:
       return ReplyKind::kResponse;
   }
@@ -69,6 +71,8 @@ proto::ReplyStatus status_of(ReplyKind kind) {
       return proto::REPLY_TOO_LARGE;
     case ReplyKind::kBusy:
       return proto::REPLY_BUSY;
+    case ReplyKind::kRefused:
+      return proto::REPLY_REFUSED;
   }
   return proto::REPLY_FAILED;
 }
@@ -100,6 +104,11 @@ Result<proto::Query> Queries::encode(const QueryOptions& options) const {
   query.set_audience(to_wire(options.audience));
   query.set_name(options.name);
   query.set_payload(options.payload);
+  query.set_authorization(options.authorization);
+  if (options.authorization.size() > kMaxAuthorization) {
+    return fail(ErrorKind::kTooLarge,
+                "an authorization has at most " + std::to_string(kMaxAuthorization) + " bytes");
+  }
   if (const int filters = query.filter_nodes_size() + query.filter_tags_size();
       filters > kMaxFilters) {
     ++context_.statistics.refused_queries_size;
@@ -111,11 +120,11 @@ Result<proto::Query> Queries::encode(const QueryOptions& options) const {
   const size_t limit = context_.options.query_size_limit;
   if (const size_t size = query.ByteSizeLong(); size > limit) {
     ++context_.statistics.refused_queries_size;
-    return fail(ErrorKind::kTooLarge,
-                "query exceeds limit of " + std::to_string(limit) +
-                    " bytes (name, payload and filters: " + std::to_string(size) +
-                    "): shorten it; query_size_limit can be at most " +
-                    std::to_string(kMaxInlinePayload));
+    return fail(
+        ErrorKind::kTooLarge,
+        "query exceeds limit of " + std::to_string(limit) + " bytes (name, payload, filters" +
+            (options.authorization.empty() ? "" : ", signature") + ": " + std::to_string(size) +
+            "): shorten it; query_size_limit can be at most " + std::to_string(kMaxInlinePayload));
   }
   query.set_request_ack(options.request_ack);
   query.set_relay_factor(std::min(options.relay_factor, 255U));
@@ -296,7 +305,8 @@ Verdict Queries::apply(const proto::Record& record) {
   proto::Query query;
   if (!id || !query.ParseFromString(record.payload()) || !valid_name(query.name()) ||
       query.timeout_ms() == 0 ||
-      query.filter_nodes_size() + query.filter_tags_size() > kMaxFilters) {
+      query.filter_nodes_size() + query.filter_tags_size() > kMaxFilters ||
+      query.authorization().size() > kMaxAuthorization) {
     return Verdict::kInvalid;
   }
   if (has(*id) && !planted(PlantedBug::kForgetQuery)) return Verdict::kKnown;
@@ -383,7 +393,7 @@ void Queries::deliver(const MessageId& id, const proto::Query& query) {
   context_.emit(
       QueryArrived{id, query.ltime(), query.name(), query.payload(),
                    open.asker == context_.identity.id ? members_.self().name : name_of(open.asker),
-                   open.deadline});
+                   open.deadline, query.SerializeAsString()});
 }
 
 Result<void> Queries::answer(const MessageId& id, Answer answer) {

@@ -20,7 +20,10 @@ ALLOWED = {
     "handlers/": ("handlers/", "proto/"),
     "agent/": ("agent/", "handlers/", "membership/", "proto/"),
     "agent/cli/": ("agent/cli/", "agent/control/client", "agent/control/frame", "agent/config/",
-                   "proto/"),
+                   "agent/trust/key", "agent/trust/order.h", "proto/"),
+    # Keys and the signing of orders, which the CLI and the agent have in common.
+    "agent/trust/key": ("agent/trust/key", "proto/"),
+    "agent/trust/order.": ("agent/trust/key", "agent/trust/order.h", "proto/"),
     # The wire side of the control socket is linked into the CLI.
     "agent/control/client": ("agent/control/client", "agent/control/frame", "agent/control/serf_wire",
                              "agent/control/socket", "proto/"),
@@ -28,7 +31,7 @@ ALLOWED = {
                                 "agent/control/msgpack", "proto/"),
     "agent/control/msgpack": ("agent/control/msgpack", "proto/"),
     "agent/control/frame": ("agent/control/frame", "proto/"),
-    "agent/config/": ("agent/config/", "membership/", "proto/"),
+    "agent/config/": ("agent/config/", "agent/trust/key.h", "membership/", "proto/"),
     "test/": ("proto/", "membership/", "handlers/", "agent/", "test/"),
 }
 

@@ -65,11 +65,15 @@ class Host {
       members.push_back(std::string(membership::member_change_name(event.change)) + " " +
                         event.member.name);
     };
-    hooks.user_event = [this](const membership::UserEventArrived& event) {
+    hooks.judge_event = judge_event;
+    hooks.judge_query = judge_query;
+    hooks.user_event = [this](const membership::UserEventArrived& event,
+                              const OrderVerdict& verdict) {
+      if (!verdict.allowed) return refused.push_back(event.payload);
       events.push_back(event.payload);
       if (on_event) on_event(event);
     };
-    hooks.query = [this](const membership::QueryArrived& query) {
+    hooks.query = [this](const membership::QueryArrived& query, const OrderVerdict&) {
       if (answer_queries) {
         membership::Answer answer;
         answer.payload = "I am " + name_;
@@ -109,6 +113,9 @@ class Host {
 
   std::vector<std::string> members;
   std::vector<std::string> events;
+  std::vector<std::string> refused;
+  std::function<OrderVerdict(const membership::UserEventArrived&)> judge_event;  // before run()
+  std::function<OrderVerdict(const membership::QueryArrived&)> judge_query;
   std::function<void(const membership::UserEventArrived&)> on_event;
   bool answer_queries = true;
   bool left = false;

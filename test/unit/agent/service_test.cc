@@ -36,6 +36,7 @@ struct Fixture {
         .tags = tags,
         .dispatcher = dispatcher,
         .desk = desk,
+        .gate = *gate,
         .config = config,
         .leave = [this](std::function<void()> told) { leave_told = std::move(told); },
         .reload = [this]() -> Result<void> {
@@ -64,6 +65,8 @@ struct Fixture {
   std::unique_ptr<JobLedger> ledger = *JobLedger::open(
       io, *host.store, *host.log, JobLedgerOptions{.directory = scratch.path() + "/jobs"});
   JobDesk desk{io, *ledger, dispatcher};
+  std::unique_ptr<Gate> gate =
+      *Gate::open(*host.log, {.operators = Operators({}, {}), .used = UsedOrders()});
   Config config;
   std::function<void()> leave_told;
   std::string reload_error;

@@ -201,7 +201,7 @@ TEST_CASE("an own event does not wait for the join") {
   EventLog log(c);
   log.begin_skip();
   MessageId id;
-  log.create("deploy", "x", false, id);
+  log.create({"deploy", "x"}, id);
   CHECK(order(c) == std::vector<uint64_t>{1});
 }
 
@@ -324,7 +324,7 @@ TEST_CASE("a large event is a head on the way and whole on disk") {
   EventLog log(c);
   MessageId id;
   const std::string payload(100'000, 'x');
-  const proto::Record head = log.create("deploy", payload, false, id);
+  const proto::Record head = log.create({"deploy", payload}, id);
   CHECK(head.ByteSizeLong() < 200);
   CHECK(log.payload_of(id) == payload);
 
@@ -357,7 +357,7 @@ TEST_CASE("nobody else can issue events in this boot's name") {
   EventLog log(c);
   CHECK(log.apply(event(0, 1), node_id(2)) == Verdict::kInvalid);
   MessageId id;
-  log.create("deploy", "x", false, id);
+  log.create({"deploy", "x"}, id);
   CHECK(id.sequence == 1);
   CHECK(log.apply(event(0, 1), node_id(2)) == Verdict::kKnown);
 }

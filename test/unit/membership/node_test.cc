@@ -157,6 +157,67 @@ TEST_CASE("an event reaches every member once and the sender too") {
   }
 }
 
+TEST_CASE("an authorization travels with an event whatever its size and with a query") {
+  Cluster cluster(3);
+  join_all(cluster);
+  const std::string signature(kMaxAuthorization, '\x80');
+  for (const size_t size : {size_t{2}, kMaxInlinePayload - 6, size_t{5000}}) {
+    CAPTURE(size);
+    const std::string payload(size, 'v');
+    REQUIRE(cluster.nodes[1]->send_event(cluster.now, "deploy", payload, false, signature));
+    cluster.run_for(2s);
+    const auto arrived = cluster.all<UserEventArrived>();
+    REQUIRE(arrived.size() == 3);
+    for (const auto& [node, event] : arrived) {
+      proto::UserEvent record;
+      REQUIRE(record.ParseFromString(event.record));
+      CHECK(record.authorization() == signature);
+      CHECK(event.payload == payload);
+    }
+  }
+  QueryOptions query;
+  query.name = "load";
+  query.nodes = {"node-*"};
+  query.authorization = signature;
+  REQUIRE(cluster.nodes[0]->send_query(cluster.now, query));
+  cluster.run_for(1s);
+  const auto arrived = cluster.all<QueryArrived>();
+  REQUIRE(arrived.size() == 3);
+  for (const auto& [node, question] : arrived) {
+    proto::Query record;
+    REQUIRE(record.ParseFromString(question.record));
+    CHECK(record.authorization() == signature);
+    CHECK(record.filter_nodes(0) == "node-*");
+  }
+  const std::string larger = signature + "x";
+  CHECK_FALSE(cluster.nodes[0]->send_event(cluster.now, "deploy", "v1", false, larger));
+  query.authorization = larger;
+  CHECK_FALSE(cluster.nodes[0]->send_query(cluster.now, query));
+}
+
+TEST_CASE("a refusal is told to the asker with its reason") {
+  Cluster cluster(2);
+  join_all(cluster);
+  QueryOptions query;
+  query.name = "load";
+  REQUIRE(cluster.nodes[0]->send_query(cluster.now, query));
+  cluster.run_for(10ms);
+  for (const auto& [node, question] : cluster.all<QueryArrived>()) {
+    REQUIRE(cluster.nodes[node]->answer_query(cluster.now, question.id,
+                                              {ReplyKind::kRefused, {}, "by policy"}));
+  }
+  cluster.run_for(10ms);
+  size_t refusals = 0;
+  for (const auto& [node, answer] : cluster.all<QueryAnswered>()) {
+    if (answer.kind == ReplyKind::kAck) continue;
+    CHECK(answer.kind == ReplyKind::kRefused);
+    CHECK(answer.error == "by policy");
+    ++refusals;
+  }
+  CHECK(refusals == 2);
+  CHECK(cluster.all<QueryEnded>().size() == 1);
+}
+
 TEST_CASE("events and queries over their limits are refused with the limit") {
   Cluster cluster(1);
   Node& node = *cluster.nodes[0];
