@@ -56,6 +56,7 @@ std::vector<Operators::Entry> Operators::list() const {
     entry.configured = true;
   }
   std::vector<Entry> list;
+  list.reserve(entries.size());
   for (auto& [key, entry] : entries) list.push_back(std::move(entry));
   std::ranges::sort(list, [](const Entry& a, const Entry& b) {
     return std::tie(a.named.name, a.named.key) < std::tie(b.named.name, b.named.key);

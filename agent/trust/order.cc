@@ -3,31 +3,13 @@
 
 #include <sodium.h>
 
+#include "agent/trust/signed_text.h"
+
 namespace starling::agent {
 
 namespace {
 
 constexpr std::string_view kDomain = "starling-order-v1";
-
-/// Numbers are 8 bytes, big endian; text has its length before it; so has a list.
-class Text {
- public:
-  Text& number(uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) {
-      text_.push_back(static_cast<char>(value >> shift & 0xff));
-    }
-    return *this;
-  }
-  Text& field(std::string_view value) {
-    number(value.size());
-    text_ += value;
-    return *this;
-  }
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 std::string digest_of(std::string_view payload) {
   std::string digest(crypto_generichash_BYTES, '\0');
@@ -37,7 +19,7 @@ std::string digest_of(std::string_view payload) {
 }
 
 std::string text_of(const Order& order, const trust::Authorization& given) {
-  Text text;
+  SignedText text;
   text.field(kDomain)
       .field(order_kind_name(order.kind))
       .field(order.name)
@@ -177,7 +159,7 @@ Order order_of(const control::TagsRequest& request) {
   for (const control::KeyValue& tag : request.set()) {
     order.tags.emplace_back(tag.key(), tag.value());
   }
-  Text removed;
+  SignedText removed;
   for (const std::string& key : request.remove()) removed.field(key);
   order.payload = removed.text();
   return order;

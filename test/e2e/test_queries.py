@@ -220,7 +220,7 @@ class Limits(Case):
         agent, = self.cluster("alpha")
         with open(os.path.join(harness.ROOT, "docs", "cli.md"), encoding="utf-8") as file:
             text = file.read()
-        described = set(re.findall(r"^\| `((?:control|core|handlers|network|store)\.[a-z_]+)` \|",
+        described = set(re.findall(r"^\| `((?:control|core|handlers|network|store|trust)\.[a-z_]+)` \|",
                                    text, re.MULTILINE))
         self.assertEqual(described, set(agent.info()["drops"]))
 

@@ -23,7 +23,8 @@ ALLOWED = {
                    "agent/trust/key", "agent/trust/order.h", "proto/"),
     # Keys and the signing of orders, which the CLI and the agent have in common.
     "agent/trust/key": ("agent/trust/key", "proto/"),
-    "agent/trust/order.": ("agent/trust/key", "agent/trust/order.h", "proto/"),
+    "agent/trust/order.": ("agent/trust/key", "agent/trust/order.h", "agent/trust/signed_text.h",
+                           "proto/"),
     # The wire side of the control socket is linked into the CLI.
     "agent/control/client": ("agent/control/client", "agent/control/frame", "agent/control/serf_wire",
                              "agent/control/socket", "proto/"),

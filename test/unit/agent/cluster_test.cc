@@ -86,6 +86,63 @@ TEST_CASE_METHOD(Pair, "an event is on disk before anybody hears of it") {
   CHECK(a.events == std::vector<std::string>{"v2"});
 }
 
+TEST_CASE("what an agent refuses is kept for others and comes to nothing here") {
+  asio::io_context io;
+  Host a(io, "a");
+  Host b(io, "b");
+  b.judge_event = [](const membership::UserEventArrived& event) {
+    CHECK(event.origin == "a");
+    OrderVerdict verdict;
+    verdict.allowed = event.name == "good";
+    verdict.reason = "by policy";
+    verdict.signer = {"alice", "0123"};
+    verdict.used = PutOrder{"order " + event.name, 1000, 0};
+    return verdict;
+  };
+  b.judge_query = [](const membership::QueryArrived& query) {
+    OrderVerdict verdict;
+    verdict.allowed = query.name == "good";
+    verdict.reason = "by policy";
+    return verdict;
+  };
+  a.run();
+  b.run();
+  b.join(a);
+  turn_until(io, [&] { return a.status_of("b") == "alive" && b.status_of("a") == "alive"; });
+  REQUIRE(a.cluster->send_event("bad", "1", false, [](const auto&) {}, "signature"));
+  REQUIRE(a.cluster->send_event("good", "2", false, [](const auto&) {}));
+  turn_until(io, [&] { return b.events.size() == 1 && b.refused.size() == 1; });
+  CHECK(b.events == std::vector<std::string>{"2"});
+  CHECK(b.refused == std::vector<std::string>{"1"});
+
+  std::vector<membership::QueryAnswered> answers;
+  bool ended = false;
+  membership::QueryOptions query;
+  query.name = "bad";
+  query.nodes = {"b"};
+  query.request_ack = false;
+  REQUIRE(a.cluster->send_query(query, {[&](const auto& answer) { answers.push_back(answer); },
+                                        [&](const auto&) { ended = true; }}));
+  turn_until(io, [&] { return ended; });
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0].kind == membership::ReplyKind::kRefused);
+  CHECK(answers[0].error == "by policy");
+
+  // What a process that dies here leaves: both events for others, one of them to be handled, and
+  // that the orders are used up.
+  b.stop();
+  asio::io_context other;
+  auto store = Store::open(other, b.scratch.path());
+  REQUIRE(store);
+  const StoredState state = (*store)->take_state();
+  CHECK(state.events.size() == 2);
+  REQUIRE(state.pending.size() == 1);
+  CHECK(state.pending[0].name == "good");
+  CHECK(state.pending[0].operator_name == "alice");
+  CHECK(state.pending[0].operator_key == "0123");
+  CHECK(state.orders.orders.size() == 2);
+}
+
 TEST_CASE_METHOD(Pair, "events keep the order in which they came") {
   std::vector<std::string> expected;
   for (int i = 0; i < 50; ++i) {

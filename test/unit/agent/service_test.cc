@@ -20,10 +20,12 @@ class FakeSession : public Session {
 
   bool offer(const control::Reply& reply) override { return send(reply); }
   void when_room(std::function<void()> room) override { rooms.push_back(std::move(room)); }
+  [[nodiscard]] bool is_owner() const override { return owner; }
 
   std::vector<control::Reply> replies;
   std::vector<std::function<void()>> rooms;
   bool full = false;
+  bool owner = true;
 };
 
 struct Fixture {
@@ -469,6 +471,64 @@ TEST_CASE_METHOD(Fixture, "a monitor is stopped without ending its session") {
   service->handle(session, stop);
   REQUIRE(session->replies.size() == 4);
   CHECK(session->replies[3].error().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "operators are trusted, listed and revoked by the agent's owner only") {
+  const NamedKey alice{SigningKey::generate().public_key(), "alice"};
+  control::Request request;
+  request.mutable_operators()->set_action(control::OperatorsRequest::TRUST);
+  request.mutable_operators()->set_who(alice.line());
+  session->owner = false;
+  CHECK(ask(request).error().find("only root and the user") != std::string::npos);
+  session->owner = true;
+  const control::Reply trusted = ask(request);
+  REQUIRE(trusted.operators().operators_size() == 1);
+  CHECK(trusted.operators().operators(0).id() == alice.key.id());
+  CHECK(trusted.operators().operators(0).source() == "trust");
+  CHECK_FALSE(trusted.operators().operators(0).revoked());
+  request.mutable_operators()->set_who("nonsense");
+  CHECK_FALSE(ask(request).error().empty());
+  request.mutable_operators()->set_action(control::OperatorsRequest::REVOKE);
+  request.mutable_operators()->set_who("bob");
+  CHECK(ask(request).error().find("trusts no operator") != std::string::npos);
+  request.mutable_operators()->set_who("alice");
+  CHECK(ask(request).operators().operators(0).revoked());
+  session->owner = false;  // looking is free
+  request.mutable_operators()->set_action(control::OperatorsRequest::LIST);
+  CHECK(ask(request).operators().operators_size() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "orders that the policy does not allow do not leave the agent") {
+  gate->set_policy(*Policy::parse("rules: [{operators: unsigned, events: tidy}]", "p"));
+  control::Request request;
+  const auto refused = [&] {
+    const std::string error = ask(request).error();
+    CAPTURE(error);
+    CHECK(error.starts_with("refused by policy: no rule allows"));
+  };
+  request.mutable_event()->set_name("deploy");
+  refused();
+  request.mutable_query()->set_name("uptime");
+  refused();
+  request.mutable_force_leave()->set_node("x");
+  refused();
+  (*request.mutable_tags()->add_set()).set_key("role");
+  refused();
+  CHECK(host.cluster->node().self().tags.empty());
+  request.mutable_keys()->set_operation(control::KeysRequest::USE);
+  request.mutable_keys()->set_key("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+  refused();
+  request.mutable_job()->set_action(control::JobRequest::KILL);
+  request.mutable_job()->set_number(1);
+  request.mutable_job()->set_node("a");
+  // Of this host: nobody else is asked, and it is no order.
+  CHECK(ask(request).error().find("there is no job 1") != std::string::npos);
+  request.mutable_event()->set_name("tidy");
+  CHECK(ask(request).error().empty());
+  request.mutable_query()->set_name("_serf_ping");
+  CHECK(ask(request).error().empty());
+  request.mutable_info();
+  CHECK(ask(request).error().empty());
 }
 
 TEST_CASE_METHOD(Fixture, "only a monitor that may answer is given a query's number") {

@@ -181,6 +181,34 @@ TEST_CASE("an event without handler comes to nothing at once") {
   CHECK(bench.planned == std::map<std::string, size_t>{{"id", 0}});
 }
 
+TEST_CASE("handlers that are not permitted do not run, and that is told once") {
+  std::vector<std::string> told;
+  DispatcherOptions options;
+  options.hooks.permits = [](const Event& event, const std::string& handler) {
+    return event.operator_name == "alice" && handler.find("first") != std::string::npos;
+  };
+  options.hooks.not_permitted = [&](const Event&, const std::string& handler) {
+    told.push_back(handler);
+  };
+  Bench bench(std::move(options));
+  bench.handlers({"*=echo first", "user,query=echo second"});
+  Event event = user("deploy");
+  event.operator_name = "alice";
+  bench.send(event);
+  REQUIRE(bench.until_reports(1));
+  CHECK(bench.reports[0].job.handler == "*=echo first");
+  CHECK(told == std::vector<std::string>{"user=echo second"});
+
+  bench.ask(query("uptime"));
+  const QueryOutcome refused = bench.outcome();
+  CHECK(refused.kind == QueryOutcomeKind::kRefused);
+  CHECK(refused.last);
+  CHECK(told.size() == 3);
+  // What members do is nobody's order.
+  bench.send(member(EventType::kMemberJoin, "web1"));
+  CHECK(bench.until_reports(2));
+}
+
 TEST_CASE("one handler runs its events in order and never two at once") {
   Bench bench;
   TempDir dir;

@@ -69,6 +69,18 @@ TEST_CASE("a member event's environment has the host and its tags") {
   CHECK_FALSE(has_key(environment, "SERF_QUERY_NAME"));
 }
 
+TEST_CASE("handlers are told who signed the event, and of nobody if nobody did") {
+  Event event;
+  event.name = "deploy";
+  event.operator_name = "alice";
+  CHECK(has(event_environment(event, Host{"a", {}}, kNow), "STARLING_OPERATOR=alice"));
+  event.operator_name.clear();
+  const Environment without = event_environment(event, Host{"a", {}}, kNow);
+  CHECK_FALSE(has_key(without, "STARLING_OPERATOR"));
+  // That of an outer event, whose handler has started this agent, does not leak into it.
+  CHECK(merge_environment({"STARLING_OPERATOR=mallory"}, without) == without);
+}
+
 TEST_CASE("the role variable is there without a role") {
   const Environment environment = event_environment(Event{}, Host{"a", {}}, kNow);
   CHECK(has(environment, "SERF_SELF_ROLE="));

@@ -39,6 +39,11 @@ Result<void> save_now(asio::io_context& io, Store& store, Changes changes) {
   return *result;
 }
 
+constexpr const char* kBackToVersion4 =
+    "DROP TABLE operators; DROP TABLE orders; DROP TABLE order_horizon;"
+    "ALTER TABLE pending DROP COLUMN operator_name; ALTER TABLE pending DROP COLUMN operator_key;"
+    "PRAGMA user_version = 4";
+
 /// What a fresh process finds after `changes`.
 StoredState reopened(const std::string& path, const std::vector<Changes>& saves,
                      int64_t later = kNow) {
@@ -395,6 +400,7 @@ TEST_CASE("a database of version 3 gets a place for coordinates") {
   CHECK(reopened(scratch.path(), {{PutMember{known(1, kNow)}}}).coordinates.empty());
   sqlite3* raw = nullptr;
   REQUIRE(sqlite3_open((scratch / "state.db").c_str(), &raw) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw, kBackToVersion4, nullptr, nullptr, nullptr) == SQLITE_OK);
   REQUIRE(sqlite3_exec(raw, "DROP TABLE coordinates; PRAGMA user_version = 3", nullptr, nullptr,
                        nullptr) == SQLITE_OK);
   sqlite3_close(raw);
@@ -402,6 +408,50 @@ TEST_CASE("a database of version 3 gets a place for coordinates") {
       reopened(scratch.path(), {{PutCoordinates{{{membership::NodeId(), {}}}}}});
   CHECK(state.members.size() == 1);
   CHECK(state.coordinates.size() == 1);
+}
+
+TEST_CASE("operators are kept, and which orders they have had carried out") {
+  const Scratch scratch;
+  const std::string alice(32, 'a');
+  const std::string bob(32, 'b');
+  PendingEvent event{message_id(2, 1), 5, "deploy", "v1", false};
+  event.operator_name = "alice";
+  event.operator_key = "0123456789abcdef";
+  const StoredState state =
+      reopened(scratch.path(), {{PutOperator{{alice, "alice", false, 7}}},
+                                {PutOperator{{bob, "bob", false, 8}}},
+                                {PutOperator{{bob, "bob", true, 9}}, PutPending{event}},
+                                {PutOrder{"first", 100, 0}},
+                                {PutOrder{"second", 300, 100}}});
+  REQUIRE(state.operators.size() == 2);
+  CHECK(state.operators[0].name == "alice");
+  CHECK_FALSE(state.operators[0].revoked);
+  CHECK(state.operators[1].key == bob);
+  CHECK(state.operators[1].revoked);
+  CHECK(state.operators[1].since_ms == 9);
+  REQUIRE(state.pending.size() == 1);
+  CHECK(state.pending[0].operator_name == "alice");
+  CHECK(state.pending[0].operator_key == "0123456789abcdef");
+  // What lies behind the horizon is swept at start.
+  REQUIRE(state.orders.orders.size() == 1);
+  CHECK(state.orders.orders[0] == std::pair<std::string, int64_t>("second", 300));
+  CHECK(state.orders.horizon_ms == 100);
+}
+
+TEST_CASE("a database of version 4 gets places for operators and keeps what is pending") {
+  const Scratch scratch;
+  reopened(scratch.path(),
+           {{PutPending{PendingEvent{message_id(2, 1), 5, "deploy", "v1", false}}}});
+  sqlite3* raw = nullptr;
+  REQUIRE(sqlite3_open((scratch / "state.db").c_str(), &raw) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw, kBackToVersion4, nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(raw);
+  const StoredState state =
+      reopened(scratch.path(), {{PutOperator{{std::string(32, 'a'), "alice", false, 7}}}});
+  CHECK(state.operators.size() == 1);
+  REQUIRE(state.pending.size() == 1);
+  CHECK(state.pending[0].name == "deploy");
+  CHECK(state.pending[0].operator_name.empty());
 }
 
 TEST_CASE("a database of a newer version is left alone") {
@@ -436,7 +486,7 @@ TEST_CASE("a full disk fails what is saved and says so once until it is better")
   const Scratch scratch;
   asio::io_context io;
   StoreLimits limits;
-  limits.database.pages = 40;
+  limits.database.pages = 48;
   limits.recovered_after = std::chrono::milliseconds(0);
   auto store = open_at(io, scratch.path(), kNow, limits);
   REQUIRE(store);
@@ -467,7 +517,7 @@ TEST_CASE("a disk that is full now and then is told of once") {
   const Scratch scratch;
   asio::io_context io;
   StoreLimits limits;
-  limits.database.pages = 40;
+  limits.database.pages = 48;
   auto store = open_at(io, scratch.path(), kNow, limits);
   REQUIRE(store);
   int told = 0;
