@@ -67,6 +67,10 @@ Result<void> Agent::start() {
                                      [this] { stop(1); });
   if (auto opened = open_discovery(); !opened) return opened;
   desk_ = std::make_unique<JobDesk>(io_, *jobs_, *dispatcher_);
+  admission_ = std::make_unique<AdmissionDesk>(
+      AdmissionDesk::Parts{
+          .io = io_, .cluster = *cluster_, .store = *store_, .log = *log_, .gate = *gate_},
+      config_.admission_required, state_.statements);
   service_ = std::make_unique<Service>(
       Service::Parts{.cluster = *cluster_,
                      .log = *log_,
@@ -75,6 +79,7 @@ Result<void> Agent::start() {
                      .dispatcher = *dispatcher_,
                      .desk = *desk_,
                      .gate = *gate_,
+                     .admission = *admission_,
                      .config = config_,
                      .leave = [this](std::function<void()> told) { leave(std::move(told)); },
                      .reload = [this] { return reload(); },
@@ -229,6 +234,7 @@ void Agent::begin() {
   signals_.add(SIGHUP);
   wait_for_signal();
   resume_jobs();
+  admission_->begin();
   cluster_->start(cluster_hooks());
   beat();
   if (config_.start_join.empty()) return joined();

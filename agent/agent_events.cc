@@ -79,6 +79,7 @@ void Agent::set_missed_policy() {
 ClusterHooks Agent::cluster_hooks() {
   ClusterHooks hooks;
   hooks.member = [this](const membership::MemberEvent& event) {
+    admission_->saw(event);
     service_->saw(event);
     dispatcher_->dispatch(to_handler_event(event, store_->epoch(), ++member_events_),
                           to_host(cluster_->node().self()));
@@ -95,6 +96,7 @@ ClusterHooks Agent::cluster_hooks() {
     if (query.name == kReachabilityQuery) return report_ways(query.id);
     if (query.name == kKeysQuery) return answer_about_keys(query);
     if (query.name == kJobQuery) return answer_about_jobs(query);
+    if (query.name == kNodesQuery) return admission_->answer(query);
     service_->saw(query);
     dispatcher_->dispatch_query(to_handler_event(query, verdict.signer),
                                 to_host(cluster_->node().self()),

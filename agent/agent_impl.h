@@ -29,6 +29,7 @@
 #include "agent/statsd.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
+#include "agent/trust/admission_desk.h"
 #include "agent/trust/gate.h"
 #include "handlers/dispatcher.h"
 
@@ -107,6 +108,7 @@ class Agent {
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<JobLedger> jobs_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<AdmissionDesk> admission_;
   std::unique_ptr<handlers::Dispatcher> dispatcher_;
   std::unique_ptr<MissedEvents> missed_;  // before it in the way of an event
   std::unique_ptr<JobDesk> desk_;

@@ -133,6 +133,7 @@ void Agent::take_over_trust(const Config& loaded, std::optional<Policy> policy) 
   config_.trusted_operators = loaded.trusted_operators;
   config_.policy_file = loaded.policy_file;
   warn_of_unknown_operators();
+  admission_->review();
 }
 
 }  // namespace starling::agent

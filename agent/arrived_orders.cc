@@ -4,6 +4,7 @@
 #include "agent/job_desk.h"
 #include "agent/key_keeper.h"
 #include "agent/reachability.h"
+#include "agent/trust/statement.h"
 #include "proto/gossip.pb.h"
 
 namespace starling::agent {
@@ -20,7 +21,8 @@ ArrivedOrder arrived_order(const membership::UserEventArrived& event) {
 }
 
 std::optional<ArrivedOrder> arrived_order(const membership::QueryArrived& query) {
-  if (query.name == kReachabilityQuery) return std::nullopt;
+  // Statements about nodes are signed themselves.
+  if (query.name == kReachabilityQuery || query.name == kNodesQuery) return std::nullopt;
   proto::Query record;
   // The core has read it before; if this were not so, it would be unsigned and for nobody.
   if (!record.ParseFromString(query.record)) record.Clear();

@@ -137,6 +137,9 @@ class Cluster {
   Result<void> set_tags(std::map<std::string, std::string> tags);
   /// See Transport::set_keyring.
   void set_keyring(const Keyring& keyring) { transport_->set_keyring(keyring); }
+  /// See membership::Node::set_admission and review_members.
+  void set_admission(membership::Admission admitted);
+  void review_members();
   /// See membership::Node::set_rates.
   void set_rates(const membership::Options& options);
 

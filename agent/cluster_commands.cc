@@ -162,6 +162,16 @@ Result<void> Cluster::set_tags(std::map<std::string, std::string> tags) {
   return result;
 }
 
+void Cluster::set_admission(membership::Admission admitted) {
+  node_->set_admission(now(), std::move(admitted));
+  pump_later();
+}
+
+void Cluster::review_members() {
+  node_->review_members(now());
+  pump_later();
+}
+
 void Cluster::set_rates(const membership::Options& options) {
   node_->set_rates(now(), options);
   pump_later();

@@ -56,11 +56,12 @@ std::vector<FlagSpec> flags_of(const Command& command) {
 }
 
 std::vector<const Command*> all_commands() {
-  return {&agent_command(),        &completion_command(),  &config_command(),   &event_command(),
-          &events_command(),       &force_leave_command(), &info_command(),     &job_command(),
-          &join_command(),         &keygen_command(),      &keys_command(),     &leave_command(),
-          &members_command(),      &monitor_command(),     &operator_command(), &query_command(),
-          &reachability_command(), &rtt_command(),         &tags_command(),     &version_command()};
+  return {&agent_command(),   &completion_command(),   &config_command(), &event_command(),
+          &events_command(),  &force_leave_command(),  &info_command(),   &job_command(),
+          &join_command(),    &keygen_command(),       &keys_command(),   &leave_command(),
+          &members_command(), &monitor_command(),      &node_command(),   &operator_command(),
+          &query_command(),   &reachability_command(), &rtt_command(),    &tags_command(),
+          &version_command()};
 }
 
 int usage_error(const Invocation& invocation, Context& context, std::string_view message) {

@@ -23,6 +23,7 @@ const Command& keys_command();
 const Command& leave_command();
 const Command& members_command();
 const Command& monitor_command();
+const Command& node_command();
 const Command& operator_command();
 const Command& query_command();
 const Command& reachability_command();

@@ -116,6 +116,42 @@ std::string tags_json(const control::InfoSection& tags) {
   return dump(json);
 }
 
+std::string nodes_json(const control::NodesReply& reply) {
+  Json json;
+  if (reply.own_id().empty()) {
+    json["asked"] = reply.asked();
+    json["taken"] = reply.taken();
+    json["refused"] = Json::array();
+    for (const std::string& refusal : reply.refused()) json["refused"].push_back(refusal);
+    return dump(json);
+  }
+  json["id"] = reply.own_id();
+  json["required"] = reply.required();
+  json["enforced"] = reply.enforced();
+  json["nodes"] = Json::array();
+  for (const control::NodeStatement& node : reply.nodes()) {
+    Json one;
+    one["id"] = node.id();
+    one["state"] = node.state();
+    one["name"] = node.name();
+    one["reason"] = node.reason();
+    one["operator"] = node.operator_name();
+    one["issued_ms"] = node.issued_ms();
+    one["not_after_ms"] = node.not_after_ms();
+    json["nodes"].push_back(std::move(one));
+  }
+  json["pending"] = Json::array();
+  for (const control::NodeKnock& knock : reply.pending()) {
+    Json one;
+    one["id"] = knock.id();
+    one["name"] = knock.name();
+    one["count"] = knock.count();
+    one["last_ms"] = knock.last_ms();
+    json["pending"].push_back(std::move(one));
+  }
+  return dump(json);
+}
+
 std::string operators_json(const control::OperatorsReply& reply) {
   Json json;
   json["operators"] = Json::array();

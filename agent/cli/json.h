@@ -58,6 +58,9 @@ std::string field_json(std::string_view name, std::string_view value);
 /// {"members":N,"answered":N,"failed":N,"messages":{member:text},"keys":{key:members},"error":...};
 /// `error` only when not empty.
 std::string keys_json(const control::KeysReply& reply, const std::string& error);
+/// {"id","required","enforced","nodes":[{id,state,...}],"pending":[{id,name,count,last_ms}]}, or of
+/// a statement {"asked","taken","refused":[]}.
+std::string nodes_json(const control::NodesReply& reply);
 /// {"operators":[{name,id,key,state,source,since_ms}]}
 std::string operators_json(const control::OperatorsReply& reply);
 /// {"from":NAME,"to":NAME,"rtt_ms":N}

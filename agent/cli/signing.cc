@@ -16,12 +16,6 @@ namespace {
 
 constexpr const char* kVariable = "STARLING_OPERATOR_KEY";
 
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
-}
-
 /// -valid-for in milliseconds; none, with the error reported.
 std::optional<int64_t> read_validity(const Invocation& invocation, Context& context) {
   if (!invocation.given("valid-for")) return kUsualValidity_ms;
@@ -66,6 +60,22 @@ std::span<const FlagSpec> signing_flags() {
        "how long the signature may be used, 1s to 720h (default: 24h)"},
   });
   return kFlags;
+}
+
+int64_t unix_milliseconds() {
+  using std::chrono::system_clock;
+  const auto unix = system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
+}
+
+std::optional<SigningKey> signing_key(const Invocation& invocation, Context& context) {
+  const std::string path =
+      invocation.value("sign", context.environment.get(kVariable).value_or(""));
+  if (!path.empty()) return unlock(invocation, context, path);
+  usage_error(
+      invocation, context,
+      "this needs an operator's signature: give -sign FILE, or set $" + std::string(kVariable));
+  return std::nullopt;
 }
 
 bool sign_if_asked(const Invocation& invocation, Context& context, control::Request& request) {

@@ -119,6 +119,8 @@ struct Config {
   // --- operators ---
   /// No two with one name or key; more may be trusted at run time.
   std::vector<NamedKey> trusted_operators;
+  /// Only nodes that an operator has admitted are heard.
+  bool admission_required = false;
   std::string policy_file;  ///< empty: none, all orders are carried out
   std::string audit_file;   ///< empty: the log only
 

@@ -165,6 +165,7 @@ const std::array kKeys = {
     Key{"keyring_file", &Config::keyring_file},
     Key{"insecure", &Config::insecure},
     Key{"trusted_operators", CustomKey{set_trusted_operators, show_trusted_operators}, true},
+    Key{"admission", CustomKey{set_admission, show_admission}},
     Key{"policy_file", &Config::policy_file, true},
     Key{"audit_file", &Config::audit_file},
     Key{"data_dir", &Config::data_dir},

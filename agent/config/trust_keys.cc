@@ -58,4 +58,18 @@ std::string show_trusted_operators(const Config& config) {
   return "[" + text + "]";
 }
 
+Result<void> set_admission(Draft& draft, const Value& value) {
+  const auto word = read_string(value, "admission");
+  if (!word) return tl::unexpected(word.error());
+  if (*word != "open" && *word != "operators") {
+    return key_error(value, "admission", quoted(*word) + " is not open or operators");
+  }
+  draft.config.admission_required = *word == "operators";
+  return {};
+}
+
+std::string show_admission(const Config& config) {
+  return config.admission_required ? "operators" : "open";
+}
+
 }  // namespace starling::agent::config

@@ -140,6 +140,8 @@ void Service::handle(const std::shared_ptr<Session>& session, const control::Req
       return keys(client, request.keys());
     case control::Request::kOperators:
       return operators(client, request.operators());
+    case control::Request::kNodes:
+      return nodes(client, request.nodes());
     case control::Request::kCoordinate:
       return coordinate(client, request.coordinate());
     case control::Request::BODY_NOT_SET:

@@ -27,6 +27,7 @@
 #include "agent/log.h"
 #include "agent/store/store.h"
 #include "agent/tag_keeper.h"
+#include "agent/trust/admission_desk.h"
 #include "agent/trust/gate.h"
 #include "handlers/dispatcher.h"
 #include "handlers/spec.h"
@@ -55,6 +56,7 @@ class Service : public RequestHandler {
     handlers::Dispatcher& dispatcher;
     JobDesk& desk;
     Gate& gate;
+    AdmissionDesk& admission;
     const Config& config;  ///< the running one: it changes with a reload
     /// Begins to leave and stop; the callback runs when the others have been told.
     std::function<void(std::function<void()> told)> leave;
@@ -130,6 +132,8 @@ class Service : public RequestHandler {
   void reachability(const Client& client);
   void operators(const Client& client, const control::OperatorsRequest& request);
   void list_operators(const Client& client);
+  void nodes(const Client& client, const control::NodesRequest& request);
+  void state_node(const Client& client, const control::NodesRequest& request);
 
   [[nodiscard]] bool admits(const Client& client, const Order& order,
                             const std::string& authorization);

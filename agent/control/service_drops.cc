@@ -97,8 +97,10 @@ void add_network(Section& drops, const TransportStatistics& counts) {
   drops.add("network.streams_output_full", counts.stream_output_full);
 }
 
-void add_trust(Section& drops, const GateStatistics& counts) {
+void add_trust(Section& drops, const Service::Parts& parts) {
+  const GateStatistics counts = parts.gate.statistics();
   drops.add("trust.handlers_not_allowed", counts.refused_handlers);
+  drops.add("trust.nodes_full", parts.admission.admissions().refused_full());
   drops.add("trust.orders_expired", counts.refused_expired);
   drops.add("trust.orders_forgotten_full", counts.forgotten_orders);
   drops.add("trust.orders_policy", counts.refused_policy);
@@ -119,7 +121,7 @@ void add_drops(control::InfoReply& reply, const Service::Parts& parts,
   const StoreStatistics store = parts.store.statistics();
   drops.add("store.changes_disk_refused", store.failed);
   drops.add("store.changes_queue_full", store.dropped);
-  add_trust(drops, parts.gate.statistics());
+  add_trust(drops, parts);
 }
 
 }  // namespace starling::agent

@@ -137,6 +137,9 @@ void add_trust(control::InfoReply& reply, const Service::Parts& parts) {
   Section trust(reply, "trust");
   trust.add("operators", parts.gate.operators().trusted());
   trust.add("policy", parts.gate.policy() ? parts.config.policy_file : "none");
+  trust.add("admission", parts.config.admission_required ? "operators" : "open");
+  trust.add("admission_enforced", parts.admission.admissions().enforced() ? "true" : "false");
+  trust.add("node_statements", parts.admission.admissions().size());
   trust.add("orders_signed", counts.accepted_signed);
   trust.add("orders_unsigned", counts.accepted_unsigned);
 }

@@ -56,6 +56,7 @@ void Service::operators(const Client& client, const OperatorsRequest& request) {
     changed = known.revoke(request.who(), unix_milliseconds());
   }
   if (!changed) return reply_error(client, changed.error().message);
+  parts_.admission.review();
   const auto key = OperatorKey::from_wire(changed->key);
   parts_.gate.note(std::string(changed->revoked ? "revoked" : "trusted") + " operator " +
                    changed->name + " (" + key->id() + "), by a user of this host");

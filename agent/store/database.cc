@@ -26,7 +26,7 @@ using membership::NodeId;
 using membership::SaveProgress;
 using sqlite::Statement;
 
-constexpr int kSchemaVersion = 5;
+constexpr int kSchemaVersion = 6;
 constexpr int kBusyTimeoutMs = 2000;
 // Clocks that set boot epochs may differ by so much.
 constexpr int64_t kEpochSlack_s = int64_t{24} * 3600;
@@ -152,7 +152,8 @@ bool is_durable(const Change& change) {
   if (const auto* start = std::get_if<StartJob>(&change)) return start->durable;
   if (const auto* end = std::get_if<EndJob>(&change)) return end->durable;
   if (const auto* event = std::get_if<PutEvent>(&change)) return event->durable;
-  return std::holds_alternative<PutOrder>(change) || std::holds_alternative<PutOperator>(change);
+  return std::holds_alternative<PutOrder>(change) || std::holds_alternative<PutStatement>(change) ||
+         std::holds_alternative<PutOperator>(change);
 }
 
 membership::EventTiming timing_of(int64_t stored) {
@@ -221,6 +222,7 @@ class Database::Impl {
   int put(const PutLeft& change);
   int put(const PutOperator& change) { return trust_.put(change); }
   int put(const PutOrder& change) { return trust_.put(change); }
+  int put(const PutStatement& change) { return trust_.put(change); }
   int put_number(std::string_view name, uint64_t value);
 
   template <typename Row>
@@ -303,11 +305,14 @@ int Database::Impl::migrate() {
   if (code == SQLITE_OK && version_ != 0 && version_ < 4) {
     code = sqlite::execute(connection_.get(), kFromVersion3);
   }
-  if (code == SQLITE_OK && version_ != 0) {
+  if (code == SQLITE_OK && version_ != 0 && version_ < 5) {
     code = sqlite::execute(connection_.get(), kFromVersion4);
   }
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), TrustTable::kSchema);
-  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 5");
+  if (code == SQLITE_OK && version_ < 5) {
+    code = sqlite::execute(connection_.get(), TrustTable::kSchema);
+  }
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), TrustTable::kFromVersion5);
+  if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "PRAGMA user_version = 6");
   if (code == SQLITE_OK) code = sqlite::execute(connection_.get(), "COMMIT");
   return code;
 }

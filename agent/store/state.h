@@ -72,7 +72,8 @@ struct StoredState {
   LiveTags live_tags;
   std::vector<StoredOperator> operators;
   StoredOrders orders;
-  bool left = false;  ///< the last process ended by leaving the cluster
+  std::vector<std::string> statements;  ///< of operators about nodes, encoded
+  bool left = false;                    ///< the last process ended by leaving the cluster
 };
 
 // --- changes -----------------------------------------------------------------------------------
@@ -115,6 +116,11 @@ struct PutLeft {
 struct PutOperator {
   StoredOperator changed;
 };
+/// What counts about a node; replaces what is kept about it.
+struct PutStatement {
+  std::string node;  ///< id
+  std::string statement;
+};
 /// See StoredOrders.
 struct PutOrder {
   std::string id;
@@ -122,10 +128,11 @@ struct PutOrder {
   int64_t horizon_ms = 0;
 };
 
-using Change = std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress,
-                            membership::ForgetEvent, membership::ForgetProgress, PutPending,
-                            SettleEvent, PutJob, StartJob, EndJob, PutQuery, membership::Clocks,
-                            PutCoordinates, PutLiveTags, PutLeft, PutOperator, PutOrder>;
+using Change =
+    std::variant<PutMember, DropMember, PutEvent, membership::SaveProgress, membership::ForgetEvent,
+                 membership::ForgetProgress, PutPending, SettleEvent, PutJob, StartJob, EndJob,
+                 PutQuery, membership::Clocks, PutCoordinates, PutLiveTags, PutLeft, PutOperator,
+                 PutOrder, PutStatement>;
 /// Carried out together or not at all.
 using Changes = std::vector<Change>;
 

@@ -15,11 +15,16 @@ const char* const TrustTable::kSchema = R"sql(
   CREATE TABLE order_horizon (one INTEGER PRIMARY KEY CHECK (one = 1), horizon INTEGER NOT NULL);
 )sql";
 
+const char* const TrustTable::kFromVersion5 = R"sql(
+  CREATE TABLE nodes (id BLOB PRIMARY KEY, statement BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
 int TrustTable::prepare(sqlite3* connection) {
   constexpr std::array<const char*, kQueries> kSql = {
       "INSERT OR REPLACE INTO operators VALUES (?, ?, ?, ?)",
       "INSERT OR REPLACE INTO orders VALUES (?, ?)",
       "INSERT OR REPLACE INTO order_horizon VALUES (1, ?)",
+      "INSERT OR REPLACE INTO nodes VALUES (?, ?)",
       "DELETE FROM orders WHERE not_after <= (SELECT horizon FROM order_horizon)",
   };
   connection_ = connection;
@@ -45,6 +50,10 @@ int TrustTable::put(const PutOrder& change) {
   return code == SQLITE_OK ? statements_[kPutHorizon].bind(change.horizon_ms).run() : code;
 }
 
+int TrustTable::put(const PutStatement& change) {
+  return statements_[kPutNode].blob(change.node).blob(change.statement).run();
+}
+
 int TrustTable::load(StoredState& state) {
   Statement operators;
   int code = operators.prepare(connection_,
@@ -66,6 +75,11 @@ int TrustTable::load(StoredState& state) {
     std::string id = orders.bytes();
     state.orders.orders.emplace_back(std::move(id), orders.integer());
   }
+  if (code != SQLITE_DONE) return code;
+  Statement nodes;
+  code = nodes.prepare(connection_, "SELECT statement FROM nodes ORDER BY id");
+  if (code != SQLITE_OK) return code;
+  while ((code = nodes.step()) == SQLITE_ROW) state.statements.push_back(nodes.bytes());
   if (code != SQLITE_DONE) return code;
   Statement horizon;
   code = horizon.prepare(connection_, "SELECT horizon FROM order_horizon");

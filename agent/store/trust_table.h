@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables of operators and of the orders that they signed. Internal to agent/store; same thread
-// as Database.
+// The tables of operators, of the orders that they signed, and of what they say about nodes.
+// Internal to agent/store; same thread as Database.
 #pragma once
 
 #include <array>
@@ -15,17 +15,19 @@ class TrustTable {
  public:
   /// Part of the schema since version 5.
   static const char* const kSchema;
+  static const char* const kFromVersion5;
 
   /// SQLite's result code, as all below.
   int prepare(sqlite3* connection);
   int put(const PutOperator& change);
   int put(const PutOrder& change);
+  int put(const PutStatement& change);
   int load(StoredState& state);
   /// Removes orders that need not be remembered.
   int sweep();
 
  private:
-  enum Query : size_t { kPutOperator, kPutOrder, kPutHorizon, kSweep, kQueries };
+  enum Query : size_t { kPutOperator, kPutOrder, kPutHorizon, kPutNode, kSweep, kQueries };
 
   sqlite3* connection_ = nullptr;
   std::array<sqlite::Statement, kQueries> statements_;

@@ -149,6 +149,14 @@ void Gate::count(Refusal refusal) {
   }
 }
 
+std::optional<std::string> Gate::entitled_to_nodes(const OperatorKey& key) const {
+  const std::string* name = operators_.name_of(key);
+  if (name == nullptr) return std::nullopt;
+  const bool allowed =
+      !policy_ || policy_->allows_somewhere(OrderKind::kNodes, "", {*name, key.id()});
+  return allowed ? std::optional(*name) : std::nullopt;
+}
+
 bool Gate::allows_handler(OrderKind kind, std::string_view name, const Signer& signer,
                           std::string_view handler) const {
   return !policy_ || policy_->allows_handler(kind, name, signer, own_tags(), handler);

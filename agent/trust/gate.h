@@ -65,6 +65,8 @@ class Gate {
   /// it. What is refused is used up as well: a later policy does not revive it.
   OrderVerdict judge(const Order& order, std::string_view authorization, const std::string& via,
                      const std::string& id);
+  /// The name of the operator with this key, if he may say which nodes are admitted and banned.
+  [[nodiscard]] std::optional<std::string> entitled_to_nodes(const OperatorKey& key) const;
   /// Whether a handler may run for an event or query that was allowed.
   [[nodiscard]] bool allows_handler(OrderKind kind, std::string_view name, const Signer& signer,
                                     std::string_view handler) const;

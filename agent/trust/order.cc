@@ -79,6 +79,8 @@ std::string_view order_kind_name(OrderKind kind) {
       return "tags";
     case OrderKind::kJobs:
       return "jobs";
+    case OrderKind::kNodes:
+      return "nodes";
   }
   return "event";
 }

@@ -19,9 +19,9 @@
 
 namespace starling::agent {
 
-enum class OrderKind : uint8_t { kEvent, kQuery, kForceLeave, kKeys, kTags, kJobs };
+enum class OrderKind : uint8_t { kEvent, kQuery, kForceLeave, kKeys, kTags, kJobs, kNodes };
 
-/// "event", "query", "force-leave", "keys", "tags", "jobs".
+/// "event", "query", "force-leave", "keys", "tags", "jobs", "nodes".
 [[nodiscard]] std::string_view order_kind_name(OrderKind kind);
 
 /// What is to be done, and by whom. All of it is signed.

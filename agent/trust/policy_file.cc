@@ -21,8 +21,8 @@ using config::ValueEntry;
 constexpr auto kKeys = std::to_array<std::string_view>({"rules", "handler_users"});
 constexpr auto kRuleKeys = std::to_array<std::string_view>(
     {"operators", "events", "queries", "orders", "tags", "handlers"});
-constexpr auto kOrders =
-    std::to_array({OrderKind::kForceLeave, OrderKind::kKeys, OrderKind::kTags, OrderKind::kJobs});
+constexpr auto kOrders = std::to_array({OrderKind::kForceLeave, OrderKind::kKeys, OrderKind::kTags,
+                                        OrderKind::kJobs, OrderKind::kNodes});
 constexpr size_t kMostRules = 1000;
 constexpr size_t kMostWords = 1000;  // of one list
 
@@ -67,7 +67,8 @@ Result<std::vector<OrderKind>> read_orders(const Value& value) {
   for (const std::string& word : *words) {
     const auto* found = std::ranges::find(kOrders, word, order_kind_name);
     if (found == kOrders.end()) {
-      return key_error(value, "orders", quoted(word) + " is not force-leave, keys, tags or jobs");
+      return key_error(value, "orders",
+                       quoted(word) + " is not force-leave, keys, tags, jobs or nodes");
     }
     orders.push_back(*found);
   }

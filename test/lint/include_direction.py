@@ -20,9 +20,11 @@ ALLOWED = {
     "handlers/": ("handlers/", "proto/"),
     "agent/": ("agent/", "handlers/", "membership/", "proto/"),
     "agent/cli/": ("agent/cli/", "agent/control/client", "agent/control/frame", "agent/config/",
-                   "agent/trust/key", "agent/trust/order.h", "proto/"),
+                   "agent/trust/key", "agent/trust/order.h", "agent/trust/statement.h", "proto/"),
     # Keys and the signing of orders, which the CLI and the agent have in common.
     "agent/trust/key": ("agent/trust/key", "proto/"),
+    "agent/trust/statement": ("agent/trust/key", "agent/trust/statement.h",
+                              "agent/trust/signed_text.h", "proto/"),
     "agent/trust/order.": ("agent/trust/key", "agent/trust/order.h", "agent/trust/signed_text.h",
                            "proto/"),
     # The wire side of the control socket is linked into the CLI.

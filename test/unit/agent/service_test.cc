@@ -39,6 +39,7 @@ struct Fixture {
         .dispatcher = dispatcher,
         .desk = desk,
         .gate = *gate,
+        .admission = admission,
         .config = config,
         .leave = [this](std::function<void()> told) { leave_told = std::move(told); },
         .reload = [this]() -> Result<void> {
@@ -69,6 +70,10 @@ struct Fixture {
   JobDesk desk{io, *ledger, dispatcher};
   std::unique_ptr<Gate> gate =
       *Gate::open(*host.log, {.operators = Operators({}, {}), .used = UsedOrders()});
+  AdmissionDesk admission{
+      {.io = io, .cluster = *host.cluster, .store = *host.store, .log = *host.log, .gate = *gate},
+      false,
+      {}};
   Config config;
   std::function<void()> leave_told;
   std::string reload_error;

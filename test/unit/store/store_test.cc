@@ -40,7 +40,7 @@ Result<void> save_now(asio::io_context& io, Store& store, Changes changes) {
 }
 
 constexpr const char* kBackToVersion4 =
-    "DROP TABLE operators; DROP TABLE orders; DROP TABLE order_horizon;"
+    "DROP TABLE operators; DROP TABLE orders; DROP TABLE order_horizon; DROP TABLE nodes;"
     "ALTER TABLE pending DROP COLUMN operator_name; ALTER TABLE pending DROP COLUMN operator_key;"
     "PRAGMA user_version = 4";
 
@@ -421,6 +421,8 @@ TEST_CASE("operators are kept, and which orders they have had carried out") {
       reopened(scratch.path(), {{PutOperator{{alice, "alice", false, 7}}},
                                 {PutOperator{{bob, "bob", false, 8}}},
                                 {PutOperator{{bob, "bob", true, 9}}, PutPending{event}},
+                                {PutStatement{"node", "admitted"}},
+                                {PutStatement{"node", "banned"}},
                                 {PutOrder{"first", 100, 0}},
                                 {PutOrder{"second", 300, 100}}});
   REQUIRE(state.operators.size() == 2);
@@ -432,6 +434,7 @@ TEST_CASE("operators are kept, and which orders they have had carried out") {
   REQUIRE(state.pending.size() == 1);
   CHECK(state.pending[0].operator_name == "alice");
   CHECK(state.pending[0].operator_key == "0123456789abcdef");
+  CHECK(state.statements == std::vector<std::string>{"banned"});
   // What lies behind the horizon is swept at start.
   REQUIRE(state.orders.orders.size() == 1);
   CHECK(state.orders.orders[0] == std::pair<std::string, int64_t>("second", 300));
