@@ -303,7 +303,8 @@ void AdmissionDesk::answer(const membership::QueryArrived& query) {
   if (!news.empty()) review_soon();
 }
 
-void AdmissionDesk::say(const trust::Statement& statement, std::function<void(Result<Told>)> done) {
+void AdmissionDesk::say(const trust::Statement& statement,
+                        const std::function<void(Result<Told>)>& done) {
   std::string refused;
   if (!take(statement, "a user of this host", &refused)) {
     return done(fail(ErrorKind::kConflict,

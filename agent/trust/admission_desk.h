@@ -54,7 +54,7 @@ class AdmissionDesk {
     std::vector<std::string> refused;  ///< "name: why"
   };
   /// A user of this agent brings a statement; `done` when all members have been told.
-  void say(const trust::Statement& statement, std::function<void(Result<Told>)> done);
+  void say(const trust::Statement& statement, const std::function<void(Result<Told>)>& done);
 
   [[nodiscard]] const Admissions& admissions() const { return admissions_; }
 
