@@ -106,8 +106,8 @@ Result<void> Cluster::build(const Keyring& keyring, ClusterOptions options,
   transport_ = std::move(*transport);
   auto address = options.advertise(transport_->local_address().port());
   if (!address) return tl::unexpected(address.error());
-  membership::Identity identity{store_.key().id, store_.epoch(), std::move(options.name), *address,
-                                std::move(options.tags)};
+  membership::Identity identity{store_.key().id, store_.epoch(),          std::move(options.name),
+                                *address,        std::move(options.tags), store_.key().keys};
   if (auto valid = membership::Node::validate_identity(identity); !valid) {
     return tl::unexpected(valid.error());
   }

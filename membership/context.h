@@ -25,6 +25,9 @@ struct Context {
   LamportClock event_clock;
   LamportClock query_clock;
   Admission admission = {};  ///< empty: everybody
+  /// Where what is being worked on came from; Address() for nowhere.
+  Address from = {};
+  bool from_stream = false;
 
   [[nodiscard]] bool admitted(const NodeId& id, std::string_view name = {}) const {
     return !admission || admission(id, name);

@@ -77,18 +77,20 @@ struct MessageId {
 /// Lamport time: orders events, says nothing about clocks.
 using LamportTime = uint64_t;
 
-/// Lamport's rules: rises before each own event, and never stays behind what was heard. A time that
-/// no honest member can have reached is not believed: the clock could not rise above it.
+/// Lamport's rules: rises before each own event, and never stays behind what was heard. But no word
+/// of others moves it by more than kLeap: no honest cluster gets that far in its life, and a liar
+/// would need a thousand million lies to use the clock up.
 class LamportClock {
  public:
   [[nodiscard]] LamportTime now() const { return now_; }
   LamportTime tick() { return ++now_; }
   void witness(LamportTime heard) {
-    if (heard > now_ && heard < kBeyondBelief) now_ = heard;
+    if (heard > now_ && heard < kBeyondBelief) now_ += heard - now_ < kLeap ? heard - now_ : kLeap;
   }
 
  private:
   static constexpr LamportTime kBeyondBelief = LamportTime{1} << 62;
+  static constexpr LamportTime kLeap = LamportTime{1} << 32;
   LamportTime now_ = 0;
 };
 

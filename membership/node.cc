@@ -65,6 +65,7 @@ void Node::receive_datagram(TimePoint now, const Address& from, std::string_view
   } else if (!p.context.admitted(*sender)) {
     ++p.context.statistics.unadmitted_packets;
   } else {
+    p.context.from = from;
     p.receive(from, *sender, packet);
   }
   p.finish_turn();

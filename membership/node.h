@@ -31,6 +31,7 @@
 #include "membership/options.h"
 #include "membership/random.h"
 #include "membership/route.h"
+#include "membership/signatures.h"
 #include "membership/time.h"
 #include "proto/support/result.h"
 
@@ -44,6 +45,8 @@ struct Identity {
   std::string name;  ///< 1..kMaxName bytes
   Address address;   ///< where others reach it
   std::map<std::string, std::string> tags;
+  /// What it signs with; `id` belongs to its public key. Not null.
+  std::shared_ptr<const NodeKeys> keys = {};
 };
 
 /// What an earlier process of this node left behind (see action.h, "what to keep").
@@ -110,6 +113,11 @@ struct Statistics {
   uint64_t dropped_fetches = 0;       ///< over kMaxFetches: left to anti-entropy
   uint64_t dropped_beyond = 0;        ///< over kMaxBeyond or kMaxBeyondBytes: fetched again later
   uint64_t dropped_members = 0;       ///< over kMaxMembers
+  uint64_t forged_records = 0;        ///< of members, not signed by the one whose word it is
+  uint64_t unverified_records = 0;    ///< of sources that had sent too many of those
+  uint64_t unproven_records = 0;      ///< about versions that the member is not known to have had
+  uint64_t late_refutations = 0;      ///< put off, since there had been too many
+  uint64_t member_conflicts = 0;      ///< members that claim another one's name
   uint64_t unadmitted_packets = 0;    ///< and streams, of nodes that set_admission() refuses
   uint64_t unadmitted_records = 0;    ///< of such nodes, told by others
   uint64_t dropped_lost = 0;          ///< members looked for no more, over kMaxMissing

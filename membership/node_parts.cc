@@ -28,6 +28,8 @@ void Node::Parts::enter(TimePoint now) {
   STARLING_ASSERT(now >= context.now);
   const TimePoint promised = next_deadline();
   context.now = now;
+  context.from = Address();
+  context.from_stream = false;
   if (promised == kNever || now <= promised || !context.options.guards.stall) return;
   // The stall rule: time in which this process did not run is not held against others.
   const Duration late = now - promised;
@@ -183,13 +185,32 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
     if (!has(id)) announcements.heard(from, id);
   }
   for (const proto::EventProgress& told : packet.progress()) heard_progress(from, sender, told);
-  for (const proto::RecordId& id : packet.pulls()) {
-    if (auto record = find(id)) outbox.record(from, std::move(*record));
-  }
+  for (const proto::RecordId& id : packet.pulls()) answer_pull(from, id);
   for (const proto::DirectMessage& message : packet.direct()) messenger.receive(from, message);
   for (const proto::MessageId& id : packet.direct_acks()) messenger.acknowledged(id);
   if (packet.member_fingerprint() != 0) {
     sync.compare(sender, from, packet.member_fingerprint(), packet.event_fingerprint());
+  }
+}
+
+/// Who has spoken of a member can tell what that member says itself.
+void Node::Parts::fetch(const NodeId& member) {
+  if (context.from_stream || context.from == Address()) return;
+  proto::RecordId id;
+  id.set_kind(proto::RECORD_MEMBER);
+  id.set_key(std::string(member.wire()));
+  outbox.pull(context.from, id);
+}
+
+void Node::Parts::answer_pull(const Address& from, const proto::RecordId& id) {
+  if (id.kind() != proto::RECORD_MEMBER) {
+    if (auto record = find(id)) outbox.record(from, std::move(*record));
+    return;
+  }
+  const auto member = NodeId::from_wire(id.key());
+  if (!member) return;
+  for (proto::Record& record : members.introduce(*member)) {
+    outbox.record(from, std::move(record));
   }
 }
 
@@ -275,6 +296,8 @@ std::optional<proto::Record> Node::Parts::find(const proto::RecordId& id) const 
 void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& message) {
   Streams::Stream* stream = streams.find(id);
   if (stream == nullptr) return;
+  context.from = stream->peer;
+  context.from_stream = true;
   streams.touch(id);
   if (stream->use == StreamUse::kUndecided) {
     if (message.has_ping()) stream->use = StreamUse::kProbe;

@@ -56,6 +56,8 @@ struct Node::Parts {
                          streams}) {
     connect_events();
     members.probe_soon = [this](const NodeId& id) { prober.probe_soon(id); };
+    members.look = [this](const NodeId& id) { prober.look(id); };
+    members.fetch = [this](const NodeId& id) { fetch(id); };
     members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
       if (message.has_query_reply()) queries.receive_reply(from, message.query_reply());
@@ -109,6 +111,8 @@ struct Node::Parts {
   bool hold_confirm(const MessageId& query, const proto::Query& question);
   void event_delivered(const MessageId& id);
   void note_contact(const NodeId& sender);
+  void fetch(const NodeId& member);
+  void answer_pull(const Address& from, const proto::RecordId& id);
   void heard_progress(const Address& from, const NodeId& sender, const proto::EventProgress& told);
   void receive(const Address& from, const NodeId& sender, const proto::Packet& packet);
   void receive_probe(const Address& from, const NodeId& sender, const proto::Packet& packet);

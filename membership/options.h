@@ -25,6 +25,7 @@ struct Guards {
   bool deaf = true;                 ///< nor does time in which we heard nobody
   bool nacks = true;                ///< helpers that could not reach it either confirm
   bool refused = true;              ///< a refused port is evidence
+  bool look = true;                 ///< a refused port is believed by who has seen it refused
   bool buddy = true;                ///< a suspect is told first, and once more before it fails
   bool adaptive_round_trip = true;  ///< probe time-outs follow the measured round trip
 };

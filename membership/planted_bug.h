@@ -35,6 +35,9 @@ enum class PlantedBug : uint8_t {
   kNameClaimedTwice,       ///< whom a name belongs to is not settled
   kNeverProbeAgain,        ///< the probe timer is not armed again
   kPingOnAck,              ///< an acknowledgement is answered with a ping
+  kBelieveAnySignature,    ///< a member's signature is not looked at
+  kBelieveFutureWord,      ///< an accusation of a version that its subject never signed is believed
+  kBelieveForceLeave,      ///< "left" without the member's signature is its own word
 
   // --- gossip: records, events, queries ---
   kPiggybackWithoutBudget,  ///< records are added whether they fit or not

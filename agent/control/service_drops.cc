@@ -54,6 +54,10 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.queries_rate", counts.refused_queries_rate);
   drops.add("core.queries_running", counts.refused_queries_running);
   drops.add("core.queries_size", counts.refused_queries_size);
+  drops.add("core.records_forged", counts.forged_records);
+  drops.add("core.records_unproven", counts.unproven_records);
+  drops.add("core.records_unverified", counts.unverified_records);
+  drops.add("core.refutations_late", counts.late_refutations);
   drops.add("core.relays_full", counts.dropped_relays);
   drops.add("core.routes_full", counts.dropped_routes);
   drops.add("core.streams_full", counts.refused_streams);

@@ -21,17 +21,13 @@ constexpr std::string_view kKeyHeader = "starling-node-key-v1 ";
 constexpr size_t kSeedDigits = crypto_sign_SEEDBYTES * 2;
 constexpr size_t kSmallFile = 4096;
 
-using Seed = std::array<uint8_t, crypto_sign_SEEDBYTES>;
+using Seed = membership::Ed25519Keys::Seed;
 
 NodeKey key_from_seed(const Seed& seed) {
   NodeKey key;
-  std::array<uint8_t, crypto_sign_SECRETKEYBYTES> secret{};
-  crypto_sign_seed_keypair(key.public_key.data(), secret.data(), seed.data());
-  sodium_memzero(secret.data(), secret.size());
-  std::array<uint8_t, 32> hash{};
-  crypto_generichash(hash.data(), hash.size(), key.public_key.data(), key.public_key.size(),
-                     nullptr, 0);
-  std::copy_n(hash.begin(), key.id.bytes.size(), key.id.bytes.begin());
+  key.keys = std::make_shared<membership::Ed25519Keys>(seed);
+  key.public_key = key.keys->public_key();
+  key.id = key.keys->id_of(key.public_key);
   return key;
 }
 

@@ -7,9 +7,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "membership/ids.h"
+#include "membership/signatures.h"
 #include "proto/support/result.h"
 
 namespace starling::agent {
@@ -17,8 +19,9 @@ namespace starling::agent {
 struct NodeKey {
   std::array<uint8_t, 32> public_key{};
   membership::NodeId id;  ///< first 16 bytes of BLAKE2b-256 of the public key
-  bool created = false;   ///< this is its first start
-  bool exposed = false;   ///< others than the owner may read the file
+  std::shared_ptr<const membership::NodeKeys> keys;  ///< the pair, to sign with
+  bool created = false;                              ///< this is its first start
+  bool exposed = false;                              ///< others than the owner may read the file
 };
 
 /// Reads `directory`/node.key (mode 0600), or makes it. kInvalid when it is damaged: it is never

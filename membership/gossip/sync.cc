@@ -226,6 +226,13 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
     parts_.streams.close(stream);
     return;
   }
+  const Verdict verdict = parts_.members.apply(request.self(), Heard::kSynced);
+  if (verdict == Verdict::kForged) {
+    reply.set_refusal("refused: the record of this agent is not signed with its node key");
+    parts_.streams.send(stream, std::move(message));
+    parts_.streams.close(stream);
+    return;
+  }
   Session& session = sessions_[stream];
   session.newcomer = request.join();
   session.peer_id = NodeId::from_wire(request.self().id()).value_or(NodeId());
@@ -234,7 +241,6 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   context_.member_clock.witness(request.member_ltime());
   context_.event_clock.witness(request.event_ltime());
   context_.query_clock.witness(request.query_ltime());
-  const Verdict verdict = parts_.members.apply(request.self(), Heard::kSynced);
   if ((request.join() || request.introduce()) && verdict == Verdict::kFresh) {
     session.news = true;
     parts_.tree.publish_soon(Members::encode(request.self()));
@@ -304,6 +310,11 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
     finish(stream, false, reply.refusal().substr(0, 200));
     return;
   }
+  const Verdict verdict = parts_.members.apply(reply.self(), Heard::kSynced);
+  if (verdict == Verdict::kForged) {
+    finish(stream, false, "has not signed its record with its node key");
+    return;
+  }
   context_.member_clock.witness(reply.member_ltime());
   context_.event_clock.witness(reply.event_ltime());
   context_.query_clock.witness(reply.query_ltime());
@@ -312,7 +323,6 @@ void Sync::on_reply(StreamId stream, Session& session, const proto::SyncReply& r
   std::vector<NodeId> give;
   std::vector<NodeId> want;
   compare_members(session, reply, give, want);
-  const Verdict verdict = parts_.members.apply(reply.self(), Heard::kSynced);
   if (verdict == Verdict::kFresh) session.news = true;
   proto::SyncBatch rest;
   for (const NodeId& id : want) rest.add_want_members(std::string(id.wire()));

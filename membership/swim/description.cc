@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "membership/swim/description.h"
 
+#include <cstring>
+
 #include "membership/swim/member_table.h"
 #include "membership/wire.h"
 #include "proto/support/assert.h"
@@ -21,17 +23,21 @@ DescriptionPool::~DescriptionPool() {
   STARLING_ASSERT(pooled_.empty());
 }
 
+uint64_t DescriptionPool::hash_of(const Description& description) {
+  uint64_t signature = 0;
+  std::memcpy(&signature, description.signature.data(), sizeof signature);
+  return mix64(description.id.hash() ^ mix64(description.incarnation.value) ^ signature);
+}
+
 DescriptionRef DescriptionPool::intern(Description description) {
+  if (const auto found = pooled_.find(description); found != pooled_.end()) {
+    return DescriptionRef(*found);
+  }
   PooledDescription wanted{std::move(description), 0, 0, 0, 0, 0, this};
   const Description& value = wanted.value;
   wanted.name_hash = hash_text(value.name);
   wanted.address_hash = std::hash<Address>()(value.address);
-  wanted.hash =
-      mix64(value.id.hash() ^ mix64(wanted.name_hash) ^ mix64(~wanted.address_hash) ^
-            hash_text(value.tags) ^ uint64_t{value.protocol_min} << 8 ^ value.protocol_max);
-  if (const auto found = pooled_.find(&wanted); found != pooled_.end()) {
-    return DescriptionRef(*found);
-  }
+  wanted.hash = hash_of(value);
   wanted.position = MemberTable::ring_position(value.id, find_tag(value.tags, kZoneTag));
   return DescriptionRef(*pooled_.insert(new PooledDescription(std::move(wanted))).first);
 }

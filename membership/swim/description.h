@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Description: what a member says of itself. Immutable and shared: within one pool equal
-// descriptions are one object, counted by reference. A process has one pool; the simulator gives
-// one to all of its nodes, so that thousands of views of one cluster fit into memory.
-// Single-threaded.
+// Description: what a member says of itself, with its signature. Immutable and shared: within one
+// pool equal descriptions are one object, counted by reference. A process has one pool; the
+// simulator gives one to all of its nodes, so that thousands of views of one cluster fit into
+// memory. Single-threaded.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,7 @@
 
 #include "membership/address.h"
 #include "membership/ids.h"
+#include "membership/signatures.h"
 
 namespace starling::membership {
 
@@ -25,6 +26,10 @@ struct Description {
   std::string tags;  ///< pack_tags
   uint8_t protocol_min = 1;
   uint8_t protocol_max = 1;
+  Incarnation incarnation;  ///< of this text
+  bool left = false;        ///< it says that it has left
+  PublicKey key{};
+  Signature signature{};
 
   bool operator==(const Description&) const = default;
 };
@@ -77,14 +82,28 @@ class DescriptionPool {
 
   /// The one object that equals `description`.
   DescriptionRef intern(Description description);
+  /// Whether somebody refers to just this one.
+  [[nodiscard]] bool contains(const Description& description) const {
+    return pooled_.contains(description);
+  }
   [[nodiscard]] size_t size() const { return pooled_.size(); }
 
  private:
   friend class DescriptionRef;
+  [[nodiscard]] static uint64_t hash_of(const Description& description);
   struct Hash {
+    using is_transparent = void;
     size_t operator()(const PooledDescription* pooled) const { return pooled->hash; }
+    size_t operator()(const Description& description) const { return hash_of(description); }
   };
   struct Equal {
+    using is_transparent = void;
+    bool operator()(const PooledDescription* a, const Description& b) const {
+      return a->value == b;
+    }
+    bool operator()(const Description& a, const PooledDescription* b) const {
+      return a == b->value;
+    }
     bool operator()(const PooledDescription* a, const PooledDescription* b) const {
       return a->hash == b->hash && a->value == b->value;
     }

@@ -21,7 +21,9 @@ constexpr double kBystanderSpread = 5;
 void Members::accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation) {
   Entry* entry = table_.find(id);
   if (entry == nullptr || !entry->up() || incarnation < entry->incarnation) return;
-  if (add_accusation(*entry, incarnation, accusation)) publish_soon(describe(*entry));
+  Accusation own = accusation;
+  own.first_hand = true;
+  if (add_accusation(*entry, incarnation, own)) publish_soon(describe(*entry));
 }
 
 bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusation& accusation) {
@@ -37,7 +39,9 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
   const size_t enough = context_.options.suspicion_confirmations + 1;
   for (const NodeId& accuser : accusation.accusers) {
-    suspicion.own = suspicion.own || accuser == context_.identity.id;
+    // That we accuse it we know better than anybody who says so.
+    const bool own = accusation.first_hand && accuser == context_.identity.id;
+    suspicion.own = suspicion.own || own;
     if (suspicion.accusers.size() >= enough) break;
     if (suspicion.accusers.insert(accuser).second) news = true;
   }
@@ -49,6 +53,8 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   raise(suspicion.refused, accusation.refused);
   raise(suspicion.self_refused, accusation.self_refused);
   raise(suspicion.declared, accusation.declared);
+  const bool saw_first = accusation.first_hand && accusation.refused && !suspicion.saw_refused;
+  suspicion.saw_refused = suspicion.saw_refused || saw_first;
   // Declared on evidence that we are not shown, perhaps long ago: nobody need have told it lately.
   const bool hearsay = news && accusation.declared && accusation.accusers.empty();
   if (hearsay) suspicion.not_before = context_.now + context_.options.probe_interval;
@@ -56,10 +62,8 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
     table_.set_state(entry, Status::kSuspect, entry.incarnation);
     entry.changed = context_.now;
   }
-  if (news) {
-    piggyback_.add(entry.id(), transmissions());
-    arm(entry.id(), suspicion);
-  }
+  if (news) piggyback_.add(entry.id(), transmissions());
+  if (news || saw_first) arm(entry.id(), suspicion);
   // Declared by others and unsuspected here: we must not rely on them to have told it.
   const bool untold = (created && accusation.declared) || hearsay;
   if (untold && tell_accused && context_.options.guards.buddy) tell_accused(entry.id());
@@ -153,6 +157,21 @@ bool Members::bystander(const Suspicion& suspicion) const {
   return !suspicion.own && !suspicion.declared && up_count() >= kConfirmFrom;
 }
 
+bool Members::must_look(const Suspicion& suspicion) const {
+  return context_.options.guards.look && suspicion.refused && !suspicion.saw_refused &&
+         !suspicion.self_refused && !suspicion.looked &&
+         context_.now < suspicion.start + context_.options.suspicion_min;
+}
+
+void Members::refused(const Address& peer) {
+  if (suspicions_.empty()) return;
+  const Entry* entry = table_.find_address(peer, NodeId());
+  const auto found = entry == nullptr ? suspicions_.end() : suspicions_.find(entry->id());
+  if (found == suspicions_.end() || !found->second.looked || found->second.saw_refused) return;
+  found->second.saw_refused = true;
+  arm(entry->id(), found->second);
+}
+
 void Members::suspicion_due(const NodeId& id) {
   Entry* entry = table_.find(id);
   const auto found = suspicions_.find(id);
@@ -160,6 +179,12 @@ void Members::suspicion_due(const NodeId& id) {
   if (spoke_lately(found->second)) {
     if (tell_accused) tell_accused(id);
     suspicion_due_.set(id, context_.now + context_.options.probe_interval);
+    return;
+  }
+  if (must_look(found->second)) {
+    found->second.looked = true;
+    if (look) look(id);
+    suspicion_due_.set(id, found->second.start + context_.options.suspicion_min);
     return;
   }
   if (bystander(found->second) && context_.options.guards.confirmation) {
@@ -202,8 +227,15 @@ void Members::believe_failed(Entry& entry, Incarnation incarnation) {
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id()).declared;
   if (entry.leaving || entry.displaced || planted(PlantedBug::kFailedMeansLeft)) {
-    mark_left(entry, suspicions_.at(entry.id()).incarnation, false);
-    publish(describe(entry));
+    // Before it may be forgotten.
+    const NodeId id = entry.id();
+    const bool prune = entry.pruned;
+    proto::MemberRecord record = full_record(entry);
+    record.set_status(proto::MEMBER_LEFT);
+    record.set_pruned(prune);
+    mark_left(entry, suspicions_.at(id).incarnation, prune);
+    if (!prune) piggyback_.add(id, transmissions());
+    tree_.publish(encode(record), context_.identity.id);
     return;
   }
   const FailureEvidence evidence = evidence_of(suspicions_.at(entry.id()));

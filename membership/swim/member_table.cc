@@ -157,13 +157,17 @@ bool MemberTable::describe(Entry& entry, Description description) {
   if (old == description) return false;
   const bool seen = old.name != description.name || old.address != description.address ||
                     old.tags != description.tags;
+  if (!seen) {  // and so the same on every index
+    entry.description = pool_->intern(std::move(description));
+    return false;
+  }
   if (old.address != description.address) entry.srtt_us = entry.rttvar_us = 0;
   if (entry.up()) ring_remove(entry);
   unindex(entry);
   entry.description = pool_->intern(std::move(description));
   index(entry);
   if (entry.up()) ring_.push_back(entry.slot);
-  return seen;
+  return true;
 }
 
 void MemberTable::set_state(Entry& entry, Status status, Incarnation incarnation) {

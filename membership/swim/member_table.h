@@ -43,6 +43,8 @@ struct Entry {
   Status status = Status::kLeft;
   /// Asked to leave by force-leave while it was not known to have failed.
   bool leaving : 1 = false;
+  /// ... and to be forgotten at once when it has gone.
+  bool pruned : 1 = false;
   /// Another member has taken the name over: shown as "name#id".
   bool displaced : 1 = false;
   /// Users were told that it joined, and will be told what becomes of it.
@@ -119,6 +121,8 @@ class MemberTable {
   /// Up to `count` members believed to run, other than `except`, in random order.
   [[nodiscard]] std::vector<Entry*> random_up(
       size_t count, Random& random, const std::function<bool(const Entry&)>& accept) const;
+
+  [[nodiscard]] const DescriptionPool& pool() const { return *pool_; }
 
   // --- fingerprint ---
   [[nodiscard]] static uint8_t bucket_of(const NodeId& id) {

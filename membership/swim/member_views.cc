@@ -7,18 +7,10 @@
 namespace starling::membership {
 
 proto::MemberRecord Members::own_record() const {
-  const Identity& identity = context_.identity;
   proto::MemberRecord record;
-  record.set_id(std::string(identity.id.wire()));
-  record.set_incarnation(incarnation_.value);
+  write_description(own_, record);
   record.set_status(left_ ? proto::MEMBER_LEFT : proto::MEMBER_ALIVE);
-  record.set_name(identity.name);
-  record.set_address(identity.address.wire_ip());
-  record.set_port(identity.address.port());
-  write_tags(own_tags_, record);
   record.set_ltime(own_ltime_);
-  record.set_protocol_min(1);
-  record.set_protocol_max(1);
   return record;
 }
 
@@ -42,15 +34,8 @@ proto::MemberRecord Members::describe(const Entry& entry) const {
 
 proto::MemberRecord Members::full_record(const Entry& entry) const {
   proto::MemberRecord record;
-  record.set_id(std::string(entry.id().wire()));
-  record.set_incarnation(entry.incarnation.value);
+  write_description(entry.description->value, record);
   record.set_ltime(entry.ltime);
-  record.set_name(entry.name());
-  record.set_address(entry.address().wire_ip());
-  record.set_port(entry.address().port());
-  write_tags(entry.tags(), record);
-  record.set_protocol_min(entry.description->value.protocol_min);
-  record.set_protocol_max(entry.description->value.protocol_max);
   if (!entry.up()) {
     record.set_status(entry.status == Status::kLeft ? proto::MEMBER_LEFT : proto::MEMBER_FAILED);
     const Duration age = context_.now - entry.changed;

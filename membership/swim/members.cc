@@ -6,6 +6,7 @@
 #include "membership/limits.h"
 #include "membership/planted_bug.h"
 #include "membership/wire.h"
+#include "proto/support/assert.h"
 
 namespace starling::membership {
 
@@ -14,21 +15,10 @@ namespace {
 // The tree carries who joined, left or changed; what it missed rides along a little.
 constexpr unsigned kCalmTransmissions = 2;
 
-/// A description that can be shown and reached; none when something in it is not as it must be.
-std::optional<Description> read_description(const NodeId& id, const proto::MemberRecord& record) {
-  const auto address = Address::from_wire(record.address(), record.port());
-  auto tags = read_tags(record);
-  if (!valid_name(record.name()) || !address || !tags) return std::nullopt;
-  const auto version = [](uint32_t number) {
-    return static_cast<uint8_t>(std::min<uint32_t>(number, 255));
-  };
-  return Description{id,
-                     record.name(),
-                     *address,
-                     std::move(*tags),
-                     version(record.protocol_min()),
-                     version(record.protocol_max())};
-}
+// Refutations that are made at once, and how long it takes until there may be one more: an agent
+// that others reach badly does with less, and a liar cannot make it speak all the time.
+constexpr double kRefutationBurst = 10;
+constexpr Duration kRefuteEvery = std::chrono::milliseconds(500);
 
 /// Whether an alive record is newer than what is known.
 bool supersedes(Incarnation said, Incarnation known) {
@@ -47,9 +37,14 @@ Members::Members(Context& context, MemberTable& table, BroadcastTree& tree, Pigg
       piggyback_(piggyback),
       health_(health),
       incarnation_(Incarnation::at(context.identity.epoch, 0)),
-      own_tags_(pack_tags(context.identity.tags)),
+      vouching_(context, table.pool()),
+      refutations_left_(kRefutationBurst),
+      refutations_at_(context.now),
       last_heard_(context.now),
-      alone_since_(context.now) {}
+      alone_since_(context.now) {
+  STARLING_ASSERT(context.identity.keys != nullptr);
+  describe_self();
+}
 
 void Members::start() {
   own_ltime_ = context_.member_clock.tick();
@@ -80,9 +75,11 @@ Verdict Members::apply(const proto::MemberRecord& record, Heard how) {
     case proto::MEMBER_ALIVE:
       return apply_alive(record, *id, how);
     case proto::MEMBER_LEFT:
-      return apply_left(record, *id, how);
+      return record.owner_left() || planted(PlantedBug::kBelieveForceLeave)
+                 ? apply_left(record, *id, how)
+                 : apply_force_leave(record, *id, how);
     case proto::MEMBER_LEAVING:
-      return apply_leaving(record, *id);
+      return apply_leaving(record, *id, how);
     case proto::MEMBER_SUSPECT:
     case proto::MEMBER_FAILED:
       return apply_accusation(record, *id, how);
@@ -97,8 +94,11 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   if (entry != nullptr && !supersedes(incarnation, entry->incarnation)) {
     return incarnation == entry->incarnation ? Verdict::kKnown : Verdict::kStale;
   }
-  auto description = read_description(id, record);
-  if (!description) return Verdict::kInvalid;
+  auto description = read_description(record);
+  if (!description || description->left) return Verdict::kInvalid;
+  if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
+    return verdict_of(vouched);
+  }
   bool changed = false;
   std::string old_name;
   if (entry == nullptr) {
@@ -116,15 +116,9 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   // The same process said nothing new but that it is alive: it refuted something.
   const bool refuted = !old_name.empty() && !changed && entry->status != Status::kLeft &&
                        incarnation.epoch() == entry->incarnation.epoch();
-  const auto suspicion = suspicions_.find(id);
-  if (suspicion != suspicions_.end() && suspicion->second.incarnation >= incarnation) {
-    // A newer description, but the accusation is newer still: it stays a suspect.
-    table_.set_state(*entry, Status::kSuspect, incarnation);
-  } else {
-    clear_suspicion(*entry);
-    table_.set_state(*entry, Status::kAlive, incarnation);
-  }
-  entry->leaving = false;
+  clear_suspicion(*entry);
+  table_.set_state(*entry, Status::kAlive, incarnation);
+  entry->leaving = entry->pruned = false;
   if (!was_up) {
     entry->changed = context_.now;
     if (!planted(PlantedBug::kForgetReapTimer)) reap_due_.erase(id);
@@ -156,8 +150,17 @@ Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id,
     return Verdict::kStale;
   }
   if (incarnation < entry->incarnation) return Verdict::kStale;
-  if (entry->status == Status::kLeft && incarnation == entry->incarnation && !record.pruned()) {
-    return Verdict::kKnown;
+  const bool known = entry->status == Status::kLeft && incarnation == entry->incarnation;
+  if (known && !record.pruned()) return Verdict::kKnown;
+  if (!known) {
+    auto description = read_description(record);
+    if (!description) return Verdict::kInvalid;
+    const Vouched vouched =
+        planted(PlantedBug::kBelieveForceLeave) ? Vouched::kYes : vouch(*description);
+    if (vouched != Vouched::kYes) return verdict_of(vouched);
+    const std::string old_name = entry->name();
+    table_.describe(*entry, std::move(*description));
+    if (old_name != entry->name()) settle_name(old_name);
   }
   entry->ltime = record.ltime();
   mark_left(*entry, incarnation, record.pruned());
@@ -165,12 +168,41 @@ Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id,
   return Verdict::kFresh;
 }
 
-Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& id) {
+Verdict Members::apply_force_leave(const proto::MemberRecord& record, const NodeId& id, Heard how) {
+  const Incarnation incarnation{record.incarnation()};
+  Entry* entry = table_.find(id);
+  if (entry == nullptr) {
+    if (how == Heard::kJoining && !record.pruned()) learn_gone_member(record, id, Status::kLeft);
+    return Verdict::kStale;
+  }
+  if (incarnation < entry->incarnation) return Verdict::kStale;
+  if (const Verdict verdict = own_word_first(record, *entry, how); verdict != Verdict::kFresh) {
+    return verdict;
+  }
+  if (entry->up()) {
+    // To us it has not failed: we look, and should it be gone, it has left.
+    const bool news = !entry->leaving || (record.pruned() && !entry->pruned);
+    entry->leaving = true;
+    entry->pruned = entry->pruned || record.pruned();
+    if (news && probe_soon) probe_soon(id);
+    return news ? Verdict::kFresh : Verdict::kKnown;
+  }
+  if (entry->status == Status::kLeft && !record.pruned()) return Verdict::kKnown;
+  entry->ltime = record.ltime();
+  mark_left(*entry, entry->incarnation, record.pruned());
+  if (!record.pruned() && how == Heard::kRode) piggyback_.add(id, kCalmTransmissions);
+  return Verdict::kFresh;
+}
+
+Verdict Members::apply_leaving(const proto::MemberRecord& record, const NodeId& id, Heard how) {
   Entry* entry = table_.find(id);
   if (entry == nullptr || Incarnation{record.incarnation()} < entry->incarnation) {
     return Verdict::kStale;
   }
   if (!entry->up()) return Verdict::kStale;
+  if (const Verdict verdict = own_word_first(record, *entry, how); verdict != Verdict::kFresh) {
+    return verdict;
+  }
   if (entry->leaving) return Verdict::kKnown;
   entry->leaving = true;
   if (probe_soon) probe_soon(id);
@@ -188,6 +220,9 @@ Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeI
   const bool gone = entry->status == Status::kLeft && !planted(PlantedBug::kFailedBeatsLeft);
   if (incarnation < entry->incarnation || gone) return Verdict::kStale;
   if (entry->status == Status::kFailed) return Verdict::kKnown;
+  if (const Verdict verdict = own_word_first(record, *entry, how); verdict != Verdict::kFresh) {
+    return verdict;
+  }
   if (declared && !context_.options.guards.demotion) {
     believe_failed(*entry, incarnation);
     return Verdict::kFresh;
@@ -207,8 +242,8 @@ Verdict Members::apply_accusation(const proto::MemberRecord& record, const NodeI
 
 void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId& id,
                                 Status status) {
-  auto description = read_description(id, record);
-  if (!description) return;
+  auto description = read_description(record);
+  if (!description || vouch(*description) != Vouched::kYes) return;
   if (table_.size() + 1 >= kMaxMembers) {
     ++context_.statistics.dropped_members;
     return;
@@ -226,13 +261,26 @@ void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId&
 }
 
 Verdict Members::about_self(const proto::MemberRecord& record) {
-  const Incarnation incarnation{record.incarnation()};
+  Incarnation incarnation{record.incarnation()};
   if (incarnation < incarnation_) {
     // Somebody is behind the times: let the present record ride along again.
     if (record.status() != proto::MEMBER_ALIVE) {
       piggyback_.add(context_.identity.id, transmissions());
     }
     return Verdict::kStale;
+  }
+  if (incarnation > incarnation_ && !planted(PlantedBug::kBelieveFutureWord)) {
+    // Only an earlier process of ours can have said so, or a second one. Nobody else is believed,
+    // so there is nothing to refute.
+    const auto description = read_description(record);
+    if (!description) {
+      ++context_.statistics.unproven_records;
+      if (fetch) fetch(context_.identity.id);
+      return Verdict::kStale;
+    }
+    if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
+      return verdict_of(vouched);
+    }
   }
   if (left_) return Verdict::kKnown;
   if (planted(PlantedBug::kIgnoreAccusations)) return Verdict::kKnown;
@@ -243,14 +291,85 @@ Verdict Members::about_self(const proto::MemberRecord& record) {
   if (record.status() == proto::MEMBER_SUSPECT || record.status() == proto::MEMBER_FAILED) {
     health_.worsen();
   }
-  refute(incarnation);
+  if (may_refute()) refute(incarnation);
   return Verdict::kStale;
+}
+
+Vouched Members::vouch(const Description& description) {
+  Address source = context_.from;
+  if (context_.from_stream) {
+    source = Address(source.ip(), 0);
+  } else if (table_.find_address(source, NodeId()) == nullptr) {
+    source = Address();
+  }
+  return vouching_.check(description, source);
+}
+
+Verdict Members::verdict_of(Vouched vouched) {
+  return vouched == Vouched::kForged ? Verdict::kForged : Verdict::kStale;
+}
+
+Verdict Members::own_word_first(const proto::MemberRecord& record, Entry& entry, Heard how) {
+  const Incarnation incarnation{record.incarnation()};
+  if (incarnation == entry.incarnation || planted(PlantedBug::kBelieveFutureWord)) {
+    return Verdict::kFresh;
+  }
+  if (record.name().empty()) {
+    ++context_.statistics.unproven_records;
+    if (fetch) fetch(entry.id());
+    return Verdict::kKnown;
+  }
+  if (entry.up()) return apply_alive(record, entry.id(), how);
+  auto description = read_description(record);
+  if (!description) return Verdict::kInvalid;
+  if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
+    return verdict_of(vouched);
+  }
+  const std::string old_name = entry.name();
+  table_.describe(entry, std::move(*description));
+  table_.set_state(entry, entry.status, incarnation);
+  settle_name(entry.name());
+  if (old_name != entry.name()) settle_name(old_name);
+  return Verdict::kFresh;
+}
+
+bool Members::may_refute() {
+  const auto passed = static_cast<double>((context_.now - refutations_at_).count());
+  refutations_left_ = std::min(
+      kRefutationBurst, refutations_left_ + passed / static_cast<double>(kRefuteEvery.count()));
+  refutations_at_ = context_.now;
+  if (refutations_left_ >= 1) {
+    refutations_left_ -= 1;
+    return true;
+  }
+  if (refute_due_ == kNever) {
+    ++context_.statistics.late_refutations;
+    refute_due_ = context_.now + kRefuteEvery;
+  }
+  return false;
+}
+
+void Members::describe_self() {
+  const Identity& identity = context_.identity;
+  own_ = Description{identity.id,
+                     identity.name,
+                     identity.address,
+                     pack_tags(identity.tags),
+                     1,
+                     1,
+                     incarnation_,
+                     left_,
+                     identity.keys->public_key(),
+                     {}};
+  own_.signature = identity.keys->sign(signed_text(own_));
 }
 
 void Members::refute(Incarnation accused) {
   const Incarnation before = incarnation_;
   incarnation_ = std::max(incarnation_, accused).next();
   if (planted(PlantedBug::kRefuteWithoutRaising)) incarnation_ = before;
+  refute_due_ = kNever;
+  describe_self();
   ++context_.statistics.refutations;
   context_.trace(TraceLevel::kDebug, "refuting what is said about this node");
   if (degraded_.refuted(context_.identity.id, context_.now)) {
@@ -268,7 +387,7 @@ void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   const Status before = entry.status;
   const bool was_up = entry.up();
   table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));
-  entry.leaving = false;
+  entry.leaving = entry.pruned = false;
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.tombstone_timeout);
   const bool quiet = entry.displaced;
@@ -305,7 +424,9 @@ void Members::review() {
 void Members::leave() {
   if (left_) return;
   left_ = true;
+  refute_due_ = kNever;
   incarnation_ = incarnation_.next();
+  describe_self();
   own_ltime_ = context_.member_clock.tick();
   publish(own_record());
 }
@@ -334,10 +455,10 @@ Result<void> Members::force_leave(std::string_view name, bool prune) {
   return {};
 }
 
-void Members::set_tags(std::string packed) {
-  own_tags_ = std::move(packed);
-  context_.identity.tags = unpack_tags(own_tags_);
+void Members::set_tags(std::string_view packed) {
+  context_.identity.tags = unpack_tags(packed);
   incarnation_ = incarnation_.next();
+  describe_self();
   own_ltime_ = context_.member_clock.tick();
   publish(own_record());
   context_.emit(MemberEvent{MemberChange::kUpdate, self()});
@@ -415,14 +536,19 @@ unsigned Members::transmissions() const {
 }
 
 TimePoint Members::next_deadline() const {
-  return std::min(
-      {suspicion_due_.next(), last_words_due_.next(), reap_due_.next(), degraded_.next_deadline()});
+  return std::min({suspicion_due_.next(), last_words_due_.next(), reap_due_.next(),
+                   degraded_.next_deadline(), refute_due_});
 }
 
 void Members::advance() {
   while (const auto id = last_words_due_.pop(context_.now)) last_words(*id);
   while (const auto id = suspicion_due_.pop(context_.now)) suspicion_due(*id);
   while (const auto id = reap_due_.pop(context_.now)) reap(*id);
+  if (context_.now >= refute_due_) {
+    refutations_left_ = 0;
+    refutations_at_ = context_.now;
+    refute(incarnation_);
+  }
   while (const auto id = degraded_.recovered(context_.now)) recovered(*id);
 }
 

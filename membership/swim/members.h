@@ -5,7 +5,11 @@
 // names, and reaps. Tells users through MemberEvent actions.
 //
 // Precedence for one member: the higher incarnation wins; at equal incarnation
-// left > failed > suspect > alive. Only the owner raises its incarnation.
+// left > failed > suspect > alive. Only the owner raises its incarnation: each one is signed
+// (swim/vouching.h), and what others say of a version that it has not signed is not believed.
+//
+// "Left" without the owner's signature is somebody's order to forget it (force-leave): it counts
+// for who has failed here, and lets the others end so if they do fail.
 //
 // "Failed" heard from others is never believed at once: it counts as a confirmed suspicion, which
 // leaves the member `suspicion_min` to refute here too. A liar, or one who missed the refutation,
@@ -27,6 +31,7 @@
 #include "membership/swim/local_health.h"
 #include "membership/swim/member_table.h"
 #include "membership/swim/suspicion.h"
+#include "membership/swim/vouching.h"
 #include "proto/gossip.pb.h"
 
 namespace starling::membership {
@@ -37,6 +42,7 @@ struct Accusation {
   bool refused = false;          ///< two hosts saw the port refused
   bool self_refused = false;     ///< our ping and our stream were refused
   bool declared = false;         ///< heard as "failed"
+  bool first_hand = false;       ///< this node's own, not what somebody says
 };
 
 /// How a statement came to this node.
@@ -65,13 +71,15 @@ class Members {
   /// A packet from another member has arrived: we are not deaf. True when the sender is suspected
   /// and should be told so now.
   bool heard_from(const NodeId& sender);
+  /// The host at this address answered that nobody listens there.
+  void refused(const Address& peer);
   /// Time in which this node did not run does not count against others.
   void forgive(Duration stalled);
   /// Forgets members that are no longer admitted.
   void review();
 
   // --- commands ---
-  void set_tags(std::string packed);
+  void set_tags(std::string_view packed);
   void leave();
   Result<void> force_leave(std::string_view name, bool prune);
   [[nodiscard]] bool leaving() const { return left_; }
@@ -106,13 +114,26 @@ class Members {
   std::function<void(const NodeId&)> probe_soon;
   /// Asked to let a member hear what is said about it, so that it can refute.
   std::function<void(const NodeId&)> tell_accused;
+  /// Asked to see whether the port of a member is refused, and to let it hear what is said of it.
+  std::function<void(const NodeId&)> look;
+  /// Asked to get a member's own word from whoever has just spoken about it.
+  std::function<void(const NodeId&)> fetch;
 
  private:
   Verdict apply_alive(const proto::MemberRecord& record, const NodeId& id, Heard how);
   Verdict apply_left(const proto::MemberRecord& record, const NodeId& id, Heard how);
   Verdict apply_accusation(const proto::MemberRecord& record, const NodeId& id, Heard how);
-  Verdict apply_leaving(const proto::MemberRecord& record, const NodeId& id);
+  Verdict apply_force_leave(const proto::MemberRecord& record, const NodeId& id, Heard how);
+  Verdict apply_leaving(const proto::MemberRecord& record, const NodeId& id, Heard how);
   Verdict about_self(const proto::MemberRecord& record);
+  /// Whether the member that is described has signed it.
+  [[nodiscard]] Vouched vouch(const Description& description);
+  [[nodiscard]] static Verdict verdict_of(Vouched vouched);
+  /// Before others' word about a known member: takes the member's own over if that comes with it
+  /// and is newer. Anything but kFresh: what they say is not to be believed.
+  Verdict own_word_first(const proto::MemberRecord& record, Entry& entry, Heard how);
+  /// Makes this node's present description, signed.
+  void describe_self();
   void learn_gone_member(const proto::MemberRecord& record, const NodeId& id, Status status);
 
   /// True when the accusation was news.
@@ -121,6 +142,9 @@ class Members {
   void suspicion_due(const NodeId& id);
   /// The suspect itself was heard a moment ago, and is given more time to refute.
   [[nodiscard]] bool spoke_lately(const Suspicion& suspicion) const;
+  /// Has only heard that its port is refused: one liar can say that, and there would not be much
+  /// time to refute it.
+  [[nodiscard]] bool must_look(const Suspicion& suspicion) const;
   /// Has only heard of the suspicion, and of no declaration.
   [[nodiscard]] bool bystander(const Suspicion& suspicion) const;
   /// How long after its due time this node declares a suspect failed: in turn with the others.
@@ -136,6 +160,8 @@ class Members {
   void mark_left(Entry& entry, Incarnation incarnation, bool prune);
   void clear_suspicion(Entry& entry);
   void refute(Incarnation accused);
+  /// Whether there may be one now; if not, it follows.
+  [[nodiscard]] bool may_refute();
   void settle_name(const std::string& name);
   void retire_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
@@ -161,7 +187,11 @@ class Members {
   LocalHealth& health_;
 
   Incarnation incarnation_;
-  std::string own_tags_;
+  Vouching vouching_;
+  Description own_;
+  double refutations_left_;
+  TimePoint refutations_at_;
+  TimePoint refute_due_ = kNever;
   LamportTime own_ltime_ = 0;
   bool left_ = false;
   bool own_name_taken_ = false;

@@ -310,6 +310,7 @@ void Prober::measure(Entry& entry, Duration sample) {
 
 void Prober::refused(const Address& peer) {
   if (!context_.options.guards.refused) return;
+  members_.refused(peer);
   std::vector<uint32_t> hit;
   for (auto& [sequence, probe] : probes_) {
     if (probe.address == peer) hit.push_back(sequence);
@@ -342,7 +343,7 @@ void Prober::refused(const Address& peer) {
 // --- over a stream -----------------------------------------------------------------------------
 
 void Prober::stream_opened(StreamId stream) {
-  if (stream_checks_.erase(stream) > 0) return streams_.close(stream);
+  if (stream_checks_.erase(stream) + stream_looks_.erase(stream) > 0) return streams_.close(stream);
   const auto found = stream_probes_.find(stream);
   if (found == stream_probes_.end()) return;
   proto::StreamMessage message;
@@ -363,6 +364,12 @@ void Prober::stream_ack(const proto::Ack& ack) {
 
 void Prober::stream_closed(StreamId stream, StreamEnd end) {
   stream_checks_.erase(stream);
+  if (const auto look = stream_looks_.extract(stream); !look.empty()) {
+    if (end == StreamEnd::kRefused && context_.options.guards.refused) {
+      members_.refused(look.mapped());
+    }
+    return;
+  }
   const auto found = stream_probes_.find(stream);
   if (found == stream_probes_.end()) return;
   const uint32_t sequence = found->second;
@@ -438,6 +445,15 @@ void Prober::probe_soon(const NodeId& id) {
 
 void Prober::tell(const NodeId& id) {
   if (const Entry* entry = table_.find(id)) ping(entry->address(), id, next_sequence_++);
+}
+
+void Prober::look(const NodeId& id) {
+  const Entry* entry = table_.find(id);
+  if (entry == nullptr) return;
+  ping(entry->address(), id, next_sequence_++);
+  if (!context_.options.stream_probes) return;
+  const auto stream = streams_.open(StreamUse::kProbe, entry->address(), kStreamCheckTimeout);
+  if (stream) stream_looks_.emplace(*stream, entry->address());
 }
 
 void Prober::extend_deadlines(Duration by) {

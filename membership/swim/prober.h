@@ -48,6 +48,8 @@ class Prober {
   void probe_soon(const NodeId& id);
   /// Let a member hear what is believed about it.
   void tell(const NodeId& id);
+  /// Lets a member hear what is said about it, and sees whether its port is refused.
+  void look(const NodeId& id);
   /// We did not run for this long: running probes get that much more time.
   void forgive(Duration stalled) {
     due_.shift(stalled);
@@ -130,6 +132,7 @@ class Prober {
   std::set<NodeId> doubted_;  // of soon_
   std::map<uint32_t, Probe> probes_;
   std::map<StreamId, uint32_t> stream_probes_;
+  std::map<StreamId, Address> stream_looks_;
   std::set<StreamId> stream_checks_;  // opened only to see whether they open
   Deadlines<uint32_t> due_;
   std::map<uint32_t, Relay> relays_;

@@ -24,6 +24,8 @@ struct Suspicion {
   std::set<NodeId> accusers;  ///< who found it unreachable, at first hand
   bool refused = false;       ///< two hosts saw its host refuse the port
   bool self_refused = false;  ///< our own ping and stream were both refused
+  bool saw_refused = false;   ///< we have seen it refused, by ourselves or with helpers
+  bool looked = false;        ///< ... or have tried to
   bool declared = false;      ///< somebody has declared it failed
   bool own = false;           ///< we found it unreachable, whether that was news or not
   TimePoint not_before;       ///< it is given until then in any case

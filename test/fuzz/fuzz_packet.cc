@@ -11,6 +11,7 @@
 #include "membership/limits.h"
 #include "membership/node.h"
 #include "test/fuzz/message_maker.h"
+#include "test/stand_in_keys.h"
 
 namespace {
 
@@ -67,6 +68,7 @@ Node make_node() {
   starling::fuzz::silence_protobuf();
   starling::membership::Identity identity;
   identity.id.bytes.fill(1);
+  identity.keys = std::make_shared<starling::test::StandInKeys>(identity.id);
   identity.name = "target";
   identity.address = *Address::parse("127.0.0.1:7946");
   return Node(starling::membership::Options::lan(), identity, Random(7), TimePoint{});

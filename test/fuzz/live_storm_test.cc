@@ -11,6 +11,7 @@
 #include "membership/node.h"
 #include "test/catch.h"
 #include "test/fuzz/message_maker.h"
+#include "test/stand_in_keys.h"
 #include "test/unit/net/peer.h"
 
 extern char** environ;
@@ -44,6 +45,7 @@ class Target {
   static membership::Identity identity() {
     membership::Identity identity;
     identity.id.bytes.fill(1);
+    identity.keys = std::make_shared<test::StandInKeys>(identity.id);
     identity.name = "target";
     identity.address = loopback(7946);
     return identity;

@@ -2,8 +2,11 @@
 #include "test/fuzz/message_maker.h"
 
 #include <google/protobuf/stubs/logging.h>
+
 #include <algorithm>
 #include <array>
+
+#include "test/stand_in_keys.h"
 
 namespace starling::fuzz {
 
@@ -104,6 +107,13 @@ void MessageMaker::fill(proto::MemberRecord& record) {
   record.set_pruned(often());
   record.set_refused(often());
   record.set_age_s(number32());
+  if (!seldom()) {
+    test::sign_as_owner(record);
+  } else {
+    record.set_public_key(bytes(seldom() ? random_.below(64) : 32));
+    record.set_signature(bytes(seldom() ? random_.below(100) : 64));
+    record.set_owner_left(often());
+  }
 }
 
 void MessageMaker::fill(proto::UserEvent& event) {

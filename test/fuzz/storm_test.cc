@@ -7,6 +7,7 @@
 #include "membership/node.h"
 #include "test/catch.h"
 #include "test/fuzz/message_maker.h"
+#include "test/stand_in_keys.h"
 
 namespace starling::fuzz {
 namespace {
@@ -20,6 +21,7 @@ Node make_node() {
   silence_protobuf();
   membership::Identity identity;
   identity.id.bytes.fill(1);
+  identity.keys = std::make_shared<test::StandInKeys>(identity.id);
   identity.name = "target";
   identity.address = *Address::parse("127.0.0.1:7946");
   return Node(membership::Options::lan(), identity, Random(7), TimePoint{});

@@ -7,6 +7,7 @@
 #include "membership/swim/description.h"
 #include "test/simulation/node_process.h"
 #include "test/simulation/world.h"
+#include "test/stand_in_keys.h"
 
 namespace starling::simulation {
 
@@ -90,8 +91,9 @@ void World::start_process(NodeIndex node, bool with_state) {
   const uint64_t seed = mix64(options_.seed ^ mix64(uint64_t{node} << 32 | host.boot));
   host.process = options_.make_process(
       node, host.options,
-      membership::Identity{host.id, host.epoch, host.name, host.address, host.tags}, Random(seed),
-      local(host), with_state ? host.disk.restore() : membership::Restored{});
+      membership::Identity{host.id, host.epoch, host.name, host.address, host.tags,
+                           std::make_shared<test::StandInKeys>(host.id)},
+      Random(seed), local(host), with_state ? host.disk.restore() : membership::Restored{});
   host.node = host.process->node();
   for (Observer* observer : observers_) observer->process_started(node, with_state);
   schedule(now_ + uniform(random_, Duration(1), options_.sweep_interval), Kind::kSweep, node,

@@ -28,7 +28,8 @@ std::string packet_with(const std::vector<proto::Record>& records) {
 
 /// A node that knows so many members and has nothing to say at the moment.
 std::unique_ptr<Node> node_of(uint32_t members) {
-  Identity identity{node_id(kSelf), 1, "self", address(kSelf), {}};
+  Identity identity{node_id(kSelf), 1,  "self",
+                    address(kSelf), {}, std::make_shared<test::StandInKeys>(node_id(kSelf))};
   auto node = std::make_unique<Node>(Options::lan(), identity, Random(1), kBegin);
   std::vector<proto::Record> records;
   for (uint32_t i = 0; i < members; ++i) {

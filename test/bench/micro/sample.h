@@ -9,6 +9,7 @@
 #include "membership/address.h"
 #include "membership/ids.h"
 #include "proto/gossip.pb.h"
+#include "test/stand_in_keys.h"
 
 namespace starling::bench {
 
@@ -41,6 +42,7 @@ inline proto::MemberRecord member_record(uint32_t number, uint32_t counter = 0) 
   }
   record.set_protocol_min(1);
   record.set_protocol_max(1);
+  test::sign_as_owner(record);
   return record;
 }
 

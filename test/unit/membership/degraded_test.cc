@@ -69,6 +69,7 @@ TEST_CASE("a restart or another tag is no refutation") {
     } else {
       auto record = member_record(3, Incarnation::at(1, i));
       record.set_port(7946 + i);
+      starling::test::sign_as_owner(record);
       parts.members.apply(record, Heard::kPushed);
     }
   }

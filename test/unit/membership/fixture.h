@@ -3,6 +3,7 @@
 // The parts of one node without the node, for tests that look inside.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "membership/gossip/piggyback.h"
 #include "membership/swim/members.h"
 #include "membership/wire.h"
+#include "test/stand_in_keys.h"
 
 namespace starling::membership::test {
 
@@ -33,6 +35,7 @@ inline Identity identity_of(uint32_t number) {
   identity.name = "node" + std::to_string(number);
   identity.address = address_of(number);
   identity.epoch = 1;
+  identity.keys = std::make_shared<starling::test::StandInKeys>(identity.id);
   return identity;
 }
 
@@ -45,6 +48,7 @@ inline proto::MemberRecord member_record(uint32_t number, Incarnation incarnatio
   record.set_name("node" + std::to_string(number));
   record.set_address(address_of(number).wire_ip());
   record.set_port(7946);
+  starling::test::sign_as_owner(record);
   return record;
 }
 

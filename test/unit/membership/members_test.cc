@@ -51,6 +51,7 @@ TEST_CASE("SWIM precedence: incarnation first then status") {
       Row{proto::MEMBER_ALIVE, 4, Status::kAlive}, Row{proto::MEMBER_ALIVE, 6, Status::kAlive},
       Row{proto::MEMBER_SUSPECT, 4, Status::kAlive},
       Row{proto::MEMBER_SUSPECT, 5, Status::kSuspect},
+      // With the member's own word for it that it has got so far.
       Row{proto::MEMBER_SUSPECT, 6, Status::kSuspect}, Row{proto::MEMBER_FAILED, 4, Status::kAlive},
       // Heard from others it is a confirmed suspicion; not a death.
       Row{proto::MEMBER_FAILED, 5, Status::kSuspect}, Row{proto::MEMBER_LEFT, 4, Status::kAlive},
@@ -151,8 +152,12 @@ TEST_CASE("an accusation of this node is refuted with a higher incarnation once"
   CHECK(parts.members.incarnation() == after);
   CHECK(parts.context.statistics.refutations == 1);
   CHECK(parts.health.score() == 1);
+  // Nobody believes what is said of a version that we never were.
   parts.members.apply(accusation(0, Incarnation::at(9, 9), proto::MEMBER_FAILED, {2}),
                       Heard::kSynced);
+  CHECK(parts.members.incarnation() == after);
+  // But an earlier process of ours may have been there.
+  parts.members.apply(member_record(0, Incarnation::at(9, 9)), Heard::kSynced);
   CHECK(parts.members.incarnation() > Incarnation::at(9, 9));
 }
 
@@ -161,6 +166,7 @@ TEST_CASE("a replaced host takes its name over at once") {
   fill(parts, 5);
   proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
   newcomer.set_name("node3");
+  starling::test::sign_as_owner(newcomer);
   parts.members.apply(newcomer, Heard::kSynced);
   REQUIRE(parts.table.find_name("node3") != nullptr);
   CHECK(parts.table.find_name("node3")->id() == node_id(77));
@@ -175,6 +181,8 @@ TEST_CASE("the later boot holds a contested name whatever the order of arrival")
   proto::MemberRecord late = member_record(2, Incarnation::at(6, 0));
   early.set_name("same");
   late.set_name("same");
+  starling::test::sign_as_owner(early);
+  starling::test::sign_as_owner(late);
   parts.members.apply(later_first ? late : early, Heard::kSynced);
   parts.members.apply(later_first ? early : late, Heard::kSynced);
   CHECK(parts.table.find_name("same")->id() == node_id(2));
@@ -186,6 +194,7 @@ TEST_CASE("a newcomer at a known address retires who was there before") {
   fill(parts, 5);
   proto::MemberRecord newcomer = member_record(3, Incarnation::at(2, 0));
   newcomer.set_id(std::string(node_id(88).wire()));
+  starling::test::sign_as_owner(newcomer);
   parts.members.apply(newcomer, Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kLeft);
   CHECK(parts.table.find_name("node3")->id() == node_id(88));
@@ -196,6 +205,7 @@ TEST_CASE("who went quietly under a name that another holds joins no second time
   fill(parts, 5);
   proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
   newcomer.set_name("node3");
+  starling::test::sign_as_owner(newcomer);
   parts.members.apply(newcomer, Heard::kSynced);
   parts.take<MemberEvent>();
   parts.members.apply(member_record(3, at(5), proto::MEMBER_LEFT), Heard::kSynced);
@@ -424,6 +434,7 @@ TEST_CASE("nobody counts as an accuser of itself") {
 TEST_CASE("only a version above the accused one clears a suspicion") {
   Parts parts;
   fill(parts, 9);
+  parts.members.apply(member_record(3, at(7)), Heard::kSynced);
   parts.members.apply(accusation(3, at(7), proto::MEMBER_SUSPECT, {4}), Heard::kSynced);
   parts.members.apply(member_record(3, at(6)), Heard::kSynced);
   CHECK(status_of(parts, 3) == Status::kSuspect);
