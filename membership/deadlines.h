@@ -27,6 +27,7 @@ class Deadlines {
     order_.erase({found->second, key});
     due_.erase(found);
   }
+  [[nodiscard]] bool contains(const Key& key) const { return due_.contains(key); }
   [[nodiscard]] TimePoint next() const { return order_.empty() ? kNever : order_.begin()->first; }
   /// Takes out one key that is due at `now`, earliest first.
   std::optional<Key> pop(TimePoint now) {

@@ -266,7 +266,7 @@ std::vector<Member> Node::members() const {
   list.push_back(self());
   for (const Entry* entry : parts_->table.all()) {
     // A host that was replaced under its own name and is gone is nobody any more.
-    if (entry->displaced && !entry->up()) continue;
+    if (entry->replaced() && !entry->up()) continue;
     list.push_back(parts_->members.view(*entry));
   }
   std::sort(list.begin(), list.end(), [](const Member& a, const Member& b) {

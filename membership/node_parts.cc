@@ -219,7 +219,7 @@ void Node::Parts::receive_probe(const Address& from, const NodeId& sender,
   if (packet.has_ping()) prober.receive_ping(from, packet.ping());
   if (packet.has_ping_request()) prober.receive_ping_request(from, packet.ping_request());
   if (packet.has_ack()) prober.receive_ack(sender, packet.ack());
-  if (packet.has_nack()) prober.receive_nack(sender, packet.nack());
+  if (packet.has_nack()) prober.receive_nack(from, sender, packet.nack());
   if (!packet.has_ping() && !packet.has_ack()) return;
   // Somebody whom we hold for failed is talking to us: let it hear that, so that it refutes.
   const Entry* entry = table.find(sender);
@@ -315,6 +315,9 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
         answer.mutable_ack()->set_target(message.ping().target());
         answer.mutable_ack()->set_left(members.leaving());
         streams.send(id, std::move(answer));
+      } else if (message.has_ping()) {
+        stream_closed(id, StreamEnd::kClosed);  // meant for another agent
+        context.emit(CloseStream{id});
       }
       return;
     case StreamUse::kSync:

@@ -60,6 +60,8 @@ void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
   serf.add("event_time", clocks.event);
   serf.add("query_time", clocks.query);
   serf.add("events_held", node.events_held());
+  // Members that claim a name which another one holds.
+  serf.add("member_conflicts", node.statistics().member_conflicts);
   serf.add("coordinate_resets", node.statistics().coordinate_resets);
   serf.add("encrypted", parts.config.key_names.empty() ? "false" : "true");
 }

@@ -87,6 +87,9 @@ void Members::recovered(const NodeId& id) {
 
 void Members::arm(const NodeId& id, const Suspicion& suspicion) {
   TimePoint due = suspicion.deadline(context_.options, up_count());
+  if (suspicion.looked && !suspicion.saw_refused && !suspicion.self_refused) {
+    due = std::max(due, suspicion.start + context_.options.suspicion_min);
+  }
   if (!suspicion.declared) due += turn(id, suspicion);
   if (planted(PlantedBug::kSuspectWithoutTime)) due = context_.now;
   if (planted(PlantedBug::kForgetSuspicionTimer)) return;
@@ -164,12 +167,20 @@ bool Members::must_look(const Suspicion& suspicion) const {
 }
 
 void Members::refused(const Address& peer) {
-  if (suspicions_.empty()) return;
-  const Entry* entry = table_.find_address(peer, NodeId());
-  const auto found = entry == nullptr ? suspicions_.end() : suspicions_.find(entry->id());
+  std::vector<NodeId> seen;
+  for (auto& [id, suspicion] : suspicions_) {
+    if (!suspicion.looked || suspicion.saw_refused) continue;
+    const Entry* entry = table_.find(id);
+    if (entry != nullptr && entry->address() == peer) seen.push_back(id);
+  }
+  for (const NodeId& id : seen) refused(id);
+}
+
+void Members::refused(const NodeId& id) {
+  const auto found = suspicions_.find(id);
   if (found == suspicions_.end() || !found->second.looked || found->second.saw_refused) return;
   found->second.saw_refused = true;
-  arm(entry->id(), found->second);
+  arm(id, found->second);
 }
 
 void Members::suspicion_due(const NodeId& id) {
@@ -226,7 +237,7 @@ void Members::believe_failed(Entry& entry, Incarnation incarnation) {
 
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id()).declared;
-  if (entry.leaving || entry.displaced || planted(PlantedBug::kFailedMeansLeft)) {
+  if (entry.leaving || entry.replaced() || planted(PlantedBug::kFailedMeansLeft)) {
     // Before it may be forgotten.
     const NodeId id = entry.id();
     const bool prune = entry.pruned;

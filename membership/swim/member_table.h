@@ -45,8 +45,11 @@ struct Entry {
   bool leaving : 1 = false;
   /// ... and to be forgotten at once when it has gone.
   bool pruned : 1 = false;
-  /// Another member has taken the name over: shown as "name#id".
+  /// Another member holds the name: shown as "name#id".
   bool displaced : 1 = false;
+  /// ... and was alive when this one had claimed it for a while: it does not get it by the other's
+  /// failing.
+  bool contested : 1 = false;
   /// Users were told that it joined, and will be told what becomes of it.
   bool announced : 1 = false;
   /// It went without a word to users, since another one holds its name: for them it is still there.
@@ -67,6 +70,8 @@ struct Entry {
   /// Believed to run: alive or suspect.
   [[nodiscard]] bool up() const { return status == Status::kAlive || status == Status::kSuspect; }
   [[nodiscard]] std::string display_name() const;
+  /// A host that was replaced under its own name: nobody, once it is gone.
+  [[nodiscard]] bool replaced() const { return displaced && !contested; }
   [[nodiscard]] bool measured() const { return srtt_us != 0; }
   [[nodiscard]] Duration srtt() const { return std::chrono::microseconds(srtt_us); }
   [[nodiscard]] Duration rttvar() const { return std::chrono::microseconds(rttvar_us); }

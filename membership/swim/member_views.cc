@@ -36,6 +36,8 @@ proto::MemberRecord Members::full_record(const Entry& entry) const {
   proto::MemberRecord record;
   write_description(entry.description->value, record);
   record.set_ltime(entry.ltime);
+  record.set_displaced(entry.displaced);
+  record.set_contested(entry.contested);
   if (!entry.up()) {
     record.set_status(entry.status == Status::kLeft ? proto::MEMBER_LEFT : proto::MEMBER_FAILED);
     const Duration age = context_.now - entry.changed;
@@ -50,6 +52,14 @@ std::optional<proto::Record> Members::encode(const NodeId& id) const {
   const Entry* entry = table_.find(id);
   if (entry == nullptr) return std::nullopt;
   return encode(describe(*entry));
+}
+
+proto::Record Members::order_to_leave(const Entry& entry) {
+  proto::MemberRecord record;
+  record.set_id(std::string(entry.id().wire()));
+  record.set_incarnation(entry.incarnation.value);
+  record.set_status(proto::MEMBER_LEAVING);
+  return encode(record);
 }
 
 std::vector<proto::Record> Members::introduce(const NodeId& id) const {

@@ -44,6 +44,7 @@ Members::Members(Context& context, MemberTable& table, BroadcastTree& tree, Pigg
       alone_since_(context.now) {
   STARLING_ASSERT(context.identity.keys != nullptr);
   describe_self();
+  hold_name(context.identity.id);
 }
 
 void Members::start() {
@@ -101,6 +102,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   }
   bool changed = false;
   std::string old_name;
+  const std::string new_name = description->name;
   if (entry == nullptr) {
     if (table_.size() + 1 >= kMaxMembers) {
       ++context_.statistics.dropped_members;
@@ -112,6 +114,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
     changed = table_.describe(*entry, std::move(*description));
   }
   entry->ltime = record.ltime();
+  if (old_name != new_name) begin_claim(*entry, record, how);
   const bool was_up = entry->up();
   // The same process said nothing new but that it is alive: it refuted something.
   const bool refuted = !old_name.empty() && !changed && entry->status != Status::kLeft &&
@@ -122,13 +125,15 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   if (!was_up) {
     entry->changed = context_.now;
     if (!planted(PlantedBug::kForgetReapTimer)) reap_due_.erase(id);
-    retire_address_of(*entry);
+    doubt_address_of(*entry);
   }
   settle_name(entry->name());
   if (old_name != entry->name()) settle_name(old_name);
   const bool joins = !was_up && !entry->went_quietly;
   entry->went_quietly = false;
-  if (joins || planted(PlantedBug::kAnnounceEveryAlive)) {
+  if (joins && awaits_name(*entry)) {
+    conflict_due_.set(id, context_.now + kConflictPatience);
+  } else if (joins || planted(PlantedBug::kAnnounceEveryAlive)) {
     announce(MemberChange::kJoin, *entry);
   } else if (changed || !was_up) {
     announce(MemberChange::kUpdate, *entry);
@@ -256,6 +261,7 @@ void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId&
   entry.ltime = record.ltime();
   table_.set_state(entry, status, Incarnation{record.incarnation()});
   entry.changed = context_.now - age;
+  begin_claim(entry, record, Heard::kJoining);
   reap_due_.set(id, entry.changed + timeout);
   settle_name(entry.name());
 }
@@ -390,8 +396,9 @@ void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   entry.leaving = entry.pruned = false;
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.tombstone_timeout);
-  const bool quiet = entry.displaced;
-  entry.went_quietly = entry.went_quietly || (quiet && was_up);
+  const bool quiet = entry.replaced();
+  entry.went_quietly = entry.went_quietly || (quiet && was_up && entry.announced);
+  end_claim(entry);
   settle_name(entry.name());
   if (before != Status::kLeft && !quiet) announce(MemberChange::kLeave, entry);
   if (prune) reap(entry.id());
@@ -405,7 +412,9 @@ void Members::reap(const NodeId& id) {
   piggyback_.drop(id);
   clear_suspicion(*entry);
   const std::string name = entry->name();
-  if (!entry->displaced && !entry->went_quietly) announce(MemberChange::kReap, *entry);
+  if (!entry->replaced() && !entry->went_quietly) announce(MemberChange::kReap, *entry);
+  end_claim(*entry);
+  conflict_due_.erase(id);
   table_.erase(id);
   settle_name(name);
 }
@@ -464,51 +473,6 @@ void Members::set_tags(std::string_view packed) {
   context_.emit(MemberEvent{MemberChange::kUpdate, self()});
 }
 
-// --- names -------------------------------------------------------------------------------------
-
-void Members::settle_name(const std::string& name) {
-  if (name.empty() || planted(PlantedBug::kNameClaimedTwice)) return;
-  // The holder: up before gone, then the later boot, then the id. All members agree on it without
-  // a word, and a replaced host takes its name over at once.
-  struct Claim {
-    bool up;
-    uint32_t epoch;
-    NodeId id;
-    auto operator<=>(const Claim&) const = default;
-  };
-  std::optional<Claim> best;
-  for (const Entry* entry : table_.claimants(name)) {
-    const Claim claim{entry->up(), entry->incarnation.epoch(), entry->id()};
-    if (!best || claim > *best) best = claim;
-  }
-  const bool own_name = name == context_.identity.name && !left_;
-  if (own_name) {
-    const Claim own{true, incarnation_.epoch(), context_.identity.id};
-    const bool taken = best && *best > own;
-    if (taken && !own_name_taken_) {
-      context_.trace(TraceLevel::kWarn, "another running agent (node id " + best->id.to_string() +
-                                            ") has taken the name '" + name +
-                                            "': this one is shown as '" + self().name +
-                                            "' elsewhere; give one of " + "them another node name");
-    }
-    own_name_taken_ = taken;
-    if (!best || own > *best) best = own;
-  }
-  for (Entry* entry : table_.claimants(name)) {
-    const bool displaced = best && entry->id() != best->id;
-    if (displaced && !entry->displaced && entry->up() && probe_soon) probe_soon(entry->id());
-    entry->displaced = displaced;
-  }
-}
-
-void Members::retire_address_of(const Entry& newcomer) {
-  // Two agents cannot share an address and port: whoever was there before is gone.
-  Entry* old = table_.find_address(newcomer.address(), newcomer.id());
-  if (old == nullptr || old->incarnation.epoch() > newcomer.incarnation.epoch()) return;
-  if (old->name() == newcomer.name()) old->displaced = true;
-  mark_left(*old, old->incarnation, false);
-}
-
 // --- out ---------------------------------------------------------------------------------------
 
 void Members::announce(MemberChange change, Entry& entry, const FailureEvidence& evidence) {
@@ -537,13 +501,14 @@ unsigned Members::transmissions() const {
 
 TimePoint Members::next_deadline() const {
   return std::min({suspicion_due_.next(), last_words_due_.next(), reap_due_.next(),
-                   degraded_.next_deadline(), refute_due_});
+                   degraded_.next_deadline(), conflict_due_.next(), refute_due_});
 }
 
 void Members::advance() {
   while (const auto id = last_words_due_.pop(context_.now)) last_words(*id);
   while (const auto id = suspicion_due_.pop(context_.now)) suspicion_due(*id);
   while (const auto id = reap_due_.pop(context_.now)) reap(*id);
+  while (const auto id = conflict_due_.pop(context_.now)) conflict_due(*id);
   if (context_.now >= refute_due_) {
     refutations_left_ = 0;
     refutations_at_ = context_.now;

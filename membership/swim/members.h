@@ -16,10 +16,12 @@
 // does no harm by it.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "membership/context.h"
@@ -56,6 +58,10 @@ enum class Heard : uint8_t {
 
 class Members {
  public:
+  /// A newcomer whose name another member holds is told to nobody for so long: a replaced host is
+  /// found gone within that time.
+  static constexpr Duration kConflictPatience = std::chrono::seconds(10);
+
   Members(Context& context, MemberTable& table, BroadcastTree& tree, Piggyback& piggyback,
           LocalHealth& health);
 
@@ -73,6 +79,8 @@ class Members {
   bool heard_from(const NodeId& sender);
   /// The host at this address answered that nobody listens there.
   void refused(const Address& peer);
+  /// The agent at this member's address says that it is another one.
+  void refused(const NodeId& id);
   /// Time in which this node did not run does not count against others.
   void forgive(Duration stalled);
   /// Forgets members that are no longer admitted.
@@ -91,6 +99,8 @@ class Members {
   /// What gossip should carry about a member now; none when it is unknown.
   [[nodiscard]] std::optional<proto::Record> encode(const NodeId& id) const;
   [[nodiscard]] static proto::Record encode(const proto::MemberRecord& record);
+  /// That a known member is to leave: for itself, so that it refutes if it lives.
+  [[nodiscard]] static proto::Record order_to_leave(const Entry& entry);
   /// What somebody who may not know a member must hear, in this order: its description, and after
   /// it the accusation if it is a suspect. Empty when it is unknown here.
   [[nodiscard]] std::vector<proto::Record> introduce(const NodeId& id) const;
@@ -104,7 +114,7 @@ class Members {
   [[nodiscard]] size_t suspicion_count() const { return suspicions_.size(); }
   [[nodiscard]] size_t degraded_count() const { return degraded_.count(); }
   [[nodiscard]] size_t timer_count() const {
-    return suspicion_due_.size() + last_words_due_.size() + reap_due_.size();
+    return suspicion_due_.size() + last_words_due_.size() + reap_due_.size() + conflict_due_.size();
   }
 
   [[nodiscard]] TimePoint next_deadline() const;
@@ -162,8 +172,21 @@ class Members {
   void refute(Incarnation accused);
   /// Whether there may be one now; if not, it follows.
   [[nodiscard]] bool may_refute();
+  // --- names: member_names.cc ---
   void settle_name(const std::string& name);
-  void retire_address_of(const Entry& newcomer);
+  void begin_claim(Entry& entry, const proto::MemberRecord& record, Heard how);
+  /// It has left, or is forgotten: those that it kept from their name may have it.
+  void end_claim(const Entry& gone);
+  /// Another one holds its name, and has to be found gone before anybody hears of it.
+  [[nodiscard]] bool awaits_name(const Entry& entry);
+  void conflict_due(const NodeId& id);
+  /// Who else claims the name and is shown under it; null when it is this node, or nobody.
+  [[nodiscard]] Entry* holder_of(const std::string& name);
+  void report_conflict(const NodeId& id, const Address& at, const std::string& name);
+  void hold_name(const NodeId& id);
+  [[nodiscard]] bool held_lately(const NodeId& id) const;
+  /// Two agents cannot share an address and port: is the one that was there before still there?
+  void doubt_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
 
   /// It has refuted what was said about it.
@@ -195,12 +218,15 @@ class Members {
   LamportTime own_ltime_ = 0;
   bool left_ = false;
   bool own_name_taken_ = false;
+  bool own_contested_ = false;
+  std::deque<std::pair<TimePoint, NodeId>> lately_;  // who has got a name, and when
   TimePoint last_heard_;
   TimePoint alone_since_;  // the same, moved forward by time in which we did not run
   std::map<NodeId, Suspicion> suspicions_;
   Deadlines<NodeId> suspicion_due_;
   Deadlines<NodeId> last_words_due_;
   Deadlines<NodeId> reap_due_;
+  Deadlines<NodeId> conflict_due_;
   Degraded degraded_;
 };
 

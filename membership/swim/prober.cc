@@ -101,8 +101,11 @@ void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
   outbox_.ping(to, ping);
   // Who is accused is told first, and can refute within a round trip (Lifeguard's buddy system).
   const Entry* entry = table_.find(target);
-  if (entry != nullptr && entry->status != Status::kAlive && context_.options.guards.buddy) {
+  if (entry == nullptr || !context_.options.guards.buddy) return;
+  if (entry->status != Status::kAlive) {
     if (auto record = members_.encode(target)) outbox_.record(to, std::move(*record));
+  } else if (entry->leaving) {
+    outbox_.record(to, Members::order_to_leave(*entry));
   }
 }
 
@@ -196,7 +199,7 @@ void Prober::conclude(uint32_t sequence) {
   if (context_.options.guards.nacks) {
     accusation.accusers.insert(accusation.accusers.end(), probe.nacks.begin(), probe.nacks.end());
   }
-  accusation.self_refused = probe.refused && probe.stream_refused;
+  accusation.self_refused = probe.refused && (probe.stream_refused || probe.other);
   const size_t hosts = probe.refusals.size() + (probe.refused ? 1 : 0);
   accusation.refused =
       hosts >= 2 || (accusation.self_refused && members_.up_count() < kConfirmFrom);
@@ -237,7 +240,7 @@ void Prober::conclude_if_refused(uint32_t sequence) {
   const auto found = probes_.find(sequence);
   if (found == probes_.end()) return;
   const Probe& probe = found->second;
-  if (probe.refused && probe.escalated && probe.stream_done &&
+  if (probe.refused && probe.escalated && (probe.stream_done || probe.other) &&
       std::ranges::all_of(probe.asked, [&](const Helper& helper) {
         return helper.refused || probe.nacks.contains(helper.id);
       })) {
@@ -284,7 +287,28 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
   succeed(ack.sequence());
 }
 
-void Prober::receive_nack(const NodeId& sender, const proto::Nack& nack) {
+void Prober::other_agent(const Address& from, const proto::Nack& nack) {
+  if (!context_.options.guards.refused) return;
+  const auto relay = relays_.find(nack.sequence());
+  if (relay != relays_.end() && from == relay->second.address &&
+      nack.target() == relay->second.target.wire()) {
+    relay_nack(nack.sequence(), true);
+    return;
+  }
+  const auto id = NodeId::from_wire(nack.target());
+  const Entry* entry = id ? table_.find(*id) : nullptr;
+  if (entry != nullptr && entry->address() == from) members_.refused(*id);
+  const auto found = probes_.find(nack.sequence());
+  if (found == probes_.end() || nack.target() != found->second.target.wire()) return;
+  Probe& probe = found->second;
+  if (from != probe.address) return;
+  probe.refused = probe.other = true;
+  if (!probe.escalated) escalate(nack.sequence(), probe);
+  conclude_if_refused(nack.sequence());
+}
+
+void Prober::receive_nack(const Address& from, const NodeId& sender, const proto::Nack& nack) {
+  if (nack.other()) return other_agent(from, nack);
   const auto found = probes_.find(nack.sequence());
   if (found == probes_.end() || nack.target() != found->second.target.wire()) return;
   if (found->second.nacks.size() >= found->second.helpers) return;
@@ -384,7 +408,15 @@ void Prober::stream_closed(StreamId stream, StreamEnd end) {
 // --- for others --------------------------------------------------------------------------------
 
 void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
-  if (ping.target() != context_.identity.id.wire()) return;  // meant for an earlier agent here
+  if (ping.target() != context_.identity.id.wire()) {
+    // Meant for an earlier agent here, or for one that claims to be here.
+    proto::Nack nack;
+    nack.set_sequence(ping.sequence());
+    nack.set_target(ping.target());
+    nack.set_other(true);
+    outbox_.nack(from, nack);
+    return;
+  }
   proto::Ack ack;
   ack.set_sequence(ping.sequence());
   ack.set_target(ping.target());

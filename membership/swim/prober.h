@@ -37,7 +37,7 @@ class Prober {
   void receive_ping(const Address& from, const proto::Ping& ping);
   void receive_ping_request(const Address& from, const proto::PingRequest& request);
   void receive_ack(const NodeId& sender, const proto::Ack& ack);
-  void receive_nack(const NodeId& sender, const proto::Nack& nack);
+  void receive_nack(const Address& from, const NodeId& sender, const proto::Nack& nack);
   /// The host at this address refused our packet.
   void refused(const Address& peer);
   void stream_opened(StreamId stream);
@@ -84,6 +84,7 @@ class Prober {
     bool doubted = false;       // did not answer as a helper: alive, it says that we are slow
     bool refused = false;
     bool stream_refused = false;
+    bool other = false;  // another agent answered there
     bool stream_done = true;
     StreamId stream = 0;
   };
@@ -97,6 +98,8 @@ class Prober {
     bool repeated = false;
   };
 
+  /// The agent at an address is not the one that was asked for.
+  void other_agent(const Address& from, const proto::Nack& nack);
   void begin(Entry& target, bool doubted = false);
   void step(uint32_t sequence);
   void escalate(uint32_t sequence, Probe& probe);

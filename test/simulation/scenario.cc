@@ -7,6 +7,8 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "test/simulation/hostile.h"
+
 namespace starling::simulation {
 
 std::string Scenario::to_string() const {
@@ -30,6 +32,7 @@ namespace {
 /// Times within which the calm cluster at the end must have spread one event and one query.
 constexpr Duration kCalmEventBound = 2s;
 constexpr Duration kBootSpread = 2s;
+constexpr Duration kBetweenLies = 100ms;
 constexpr size_t kSeeds = 3;
 
 membership::QueryOptions query(std::string name, std::string payload) {
@@ -88,6 +91,7 @@ class Player {
   void link_step(const Step& step, double amount, bool on);
   void process_step(const Step& step, NodeIndex node);
   void command_step(StepKind kind, NodeIndex node);
+  void lie(NodeIndex node, TimePoint until);
   void end_process_step(StepKind kind, NodeIndex node);
   /// The step's nodes, as far as there are any.
   std::vector<NodeIndex> existing(const Step& step) const;
@@ -101,6 +105,9 @@ class Player {
   Checker checker_;
   ScenarioResult result_;
   unsigned counter_ = 0;
+  // Of their own, so that the world draws the same without them.
+  membership::Random lies_{mix64(scenario_.world.seed ^ 0x6c696573)};
+  bool healing_ = false;
 };
 
 /// The first node alone, the others join through it at random moments.
@@ -276,6 +283,8 @@ void Player::process_step(const Step& step, NodeIndex node) {
       return world_.crash(node);
     case StepKind::kHostDown:
       return world_.crash(node, StopKind::kHostDown);
+    case StepKind::kHostile:
+      return lie(node, world_.now() + step.length);
     case StepKind::kRestart:
       if (ended(node)) world_.restart(node);
       return;
@@ -288,6 +297,12 @@ void Player::process_step(const Step& step, NodeIndex node) {
     default:
       if (world_.usable(node)) command_step(step.kind, node);
   }
+}
+
+void Player::lie(NodeIndex node, TimePoint until) {
+  if (world_.now() >= until || healing_) return;
+  tell_lies(world_, node, lies_of_a_member(), lies_);
+  world_.at(world_.now() + kBetweenLies, [this, node, until] { lie(node, until); });
 }
 
 void Player::command_step(StepKind kind, NodeIndex node) {
@@ -326,6 +341,7 @@ void Player::end_process_step(StepKind kind, NodeIndex node) {
 }
 
 void Player::recover() {
+  healing_ = true;
   world_.end_faults();
   for (const NodeIndex node : scenario_.back) {
     if (ended(node)) world_.restart(node);

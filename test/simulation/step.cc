@@ -75,6 +75,8 @@ constexpr StepInfo kInfos[] = {
     {StepKind::kRestartFresh, "restart-fresh", Nodes::kSome, "", 0, 0, Length::kNone,
      "as new members under the old names"},
     {StepKind::kAddNode, "add-node", Nodes::kNone, "", 0, 0, Length::kNone, "a new member joins"},
+    {StepKind::kHostile, "hostile", Nodes::kSome, "", 0, 0, Length::kRequired,
+     "they lie to all others about all others, ten times a second"},
     {StepKind::kLeave, "leave", Nodes::kSome, "", 0, 0, Length::kNone, "they leave"},
     {StepKind::kTags, "tags", Nodes::kSome, "", 0, 0, Length::kNone, "they get other tags"},
     {StepKind::kEvent, "event", Nodes::kFirst, "", 0, 0, Length::kNone, "sends a user event"},

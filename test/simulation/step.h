@@ -51,6 +51,7 @@ enum class StepKind : uint8_t {
   kRestartMoved,
   kRestartFresh,
   kAddNode,
+  kHostile,
   // commands
   kLeave,
   kTags,

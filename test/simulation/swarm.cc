@@ -62,6 +62,7 @@ class Draw {
   void hosts();
   void crashes();
   void commands();
+  void hostile();
 
   SwarmOptions options_;
   Random random_;
@@ -195,6 +196,14 @@ void Draw::commands() {
   }
 }
 
+/// From a source of its own, last of all.
+void Draw::hostile() {
+  random_ = Random(mix64(scenario_.world.seed ^ 0x6c696172));
+  for (size_t i = 1 + random_.below(3); i > 0; --i) {
+    add(StepKind::kHostile, some(0.1), 0, between(1s, 30s));
+  }
+}
+
 Scenario Draw::run() {
   size();
   conditions();
@@ -206,6 +215,7 @@ Scenario Draw::run() {
   hosts();
   crashes();
   commands();
+  if (options_.hostile) hostile();
   std::sort(scenario_.steps.begin(), scenario_.steps.end(), [](const Step& a, const Step& b) {
     return std::tie(a.at, a.kind, a.nodes) < std::tie(b.at, b.kind, b.nodes);
   });

@@ -17,6 +17,8 @@ struct SwarmOptions {
   /// Half of the seeds stay within an eighth of the way to the maximum.
   Duration chaos_min = 15s;
   Duration chaos_max = 90s;
+  /// With members that lie about others. The rest of the scenario is as without.
+  bool hostile = false;
 };
 
 [[nodiscard]] Scenario draw_scenario(uint64_t seed, const SwarmOptions& options = {});

@@ -215,6 +215,9 @@ class World : private StreamHost {
   /// ended stays so, unless it waits for its disk.
   void end_faults();
 
+  /// A datagram that the process on this host knows nothing of.
+  void send_raw(NodeIndex from, const Address& to, std::string bytes);
+
   // --- commands; the process must be usable ---
   // What only the production node knows is refused (kInvalid) by other processes.
   /// The process stops by itself when its leave is done.

@@ -320,6 +320,11 @@ void World::settle(NodeIndex node) {
   arm(node);
 }
 
+void World::send_raw(NodeIndex from, const Address& to, std::string bytes) {
+  membership::SendDatagram datagram{to, std::move(bytes)};
+  send_datagram(from, datagram);
+}
+
 bool World::may_send(Host& host, membership::Action& action) {
   const auto* datagram = std::get_if<membership::SendDatagram>(&action);
   const bool sends = datagram != nullptr ||

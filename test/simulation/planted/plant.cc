@@ -75,6 +75,12 @@ const char* planted_bug_name(PlantedBug bug) {
       return "never-probe-again";
     case PlantedBug::kPingOnAck:
       return "ping-on-ack";
+    case PlantedBug::kBelieveAnySignature:
+      return "believe-any-signature";
+    case PlantedBug::kBelieveFutureWord:
+      return "believe-future-word";
+    case PlantedBug::kBelieveForceLeave:
+      return "believe-force-leave";
     case PlantedBug::kPiggybackWithoutBudget:
       return "piggyback-without-budget";
     case PlantedBug::kTreeForgetsRange:

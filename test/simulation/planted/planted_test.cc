@@ -9,6 +9,7 @@
 
 #include "test/catch.h"
 #include "test/simulation/checker.h"
+#include "test/simulation/hostile.h"
 #include "test/simulation/planted/plant.h"
 #include "test/simulation/scenario.h"
 #include "test/simulation/world.h"
@@ -214,6 +215,33 @@ Violations left_under_way() {
   return stage.end(30s);
 }
 
+/// One of them lies.
+Violations told_lies(const std::vector<Lie>& lies) {
+  Stage stage(8);
+  membership::Random random(5);
+  for (int round = 0; round < 50; ++round) {
+    tell_lies(stage.world, 2, lies, random);
+    stage.world.run_for(100ms);
+  }
+  return stage.end(30s);
+}
+
+Violations forged_leaves() {
+  return told_lies({Lie::kLeft});
+}
+
+Violations forged_versions() {
+  return told_lies({Lie::kOtherKey});
+}
+
+Violations last_versions() {
+  return told_lies({Lie::kLastVersion});
+}
+
+Violations orders_to_leave() {
+  return told_lies({Lie::kOrder});
+}
+
 Violations twins() {
   Stage stage(5);
   const NodeIndex twin = stage.world.add_node("node-3");
@@ -401,6 +429,10 @@ const std::vector<Case>& cases() {
       {PlantedBug::kAnnounceEveryAlive, "member-event-order", many_tags},
       {PlantedBug::kForgetReapTimer, "member-event-order", back_for_good},
       {PlantedBug::kFailedMeansLeft, "no-false-leave", long_pause},
+      {PlantedBug::kBelieveAnySignature, "no-false-leave", forged_leaves},
+      {PlantedBug::kBelieveAnySignature, "owner-raises-incarnation", forged_versions},
+      {PlantedBug::kBelieveFutureWord, "owner-raises-incarnation", last_versions},
+      {PlantedBug::kBelieveForceLeave, "no-false-leave", orders_to_leave},
       {PlantedBug::kFailedBeatsLeft, "left-stays-left", left_while_suspected},
       {PlantedBug::kForgetDedupe, "event-once", events_under_noise},
       {PlantedBug::kSkipGaps, "event-order", events_in_a_burst},

@@ -57,6 +57,8 @@ void add_swarm_options(CLI::App* app, Arguments& arguments) {
                   "largest cluster; part of what a seed means")
       ->capture_default_str()
       ->check(CLI::Range(3, 5000));
+  app->add_flag("--hostile", arguments.drawn.hostile,
+                "some members lie about others; part of what a seed means");
 }
 
 int swarm(Arguments& arguments) {

@@ -43,7 +43,7 @@ int list_steps();
 /// All of it, from the command line.
 int run_command_line(int argc, char** argv);
 
-/// " --nodes-max 40" where it is not the usual value: part of what a seed means.
+/// " --nodes-max 40 --hostile" where they are not as usual: part of what a seed means.
 [[nodiscard]] std::string swarm_flags(const SwarmOptions& swarm);
 
 }  // namespace starling::simulation

@@ -222,6 +222,8 @@ std::string process_sentence(const Step& step) {
                   "start afresh, as new members under their old names");
     case StepKind::kAddNode:
       return "a new member joins";
+    case StepKind::kHostile:
+      return does(step, "tells lies about all others", "tell lies about all others");
     case StepKind::kLeave:
       return does(step, "leaves", "leave");
     case StepKind::kTags:

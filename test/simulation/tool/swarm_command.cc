@@ -202,9 +202,12 @@ int SwarmPrinter::run() {
 }  // namespace
 
 std::string swarm_flags(const SwarmOptions& swarm) {
-  return swarm.nodes_max == SwarmOptions().nodes_max
-             ? ""
-             : " --nodes-max " + std::to_string(swarm.nodes_max);
+  std::string flags;
+  if (swarm.nodes_max != SwarmOptions().nodes_max) {
+    flags += " --nodes-max " + std::to_string(swarm.nodes_max);
+  }
+  if (swarm.hostile) flags += " --hostile";
+  return flags;
 }
 
 int swarm_seeds(const SwarmCommand& command, const SwarmOptions& swarm) {

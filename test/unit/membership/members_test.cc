@@ -161,17 +161,91 @@ TEST_CASE("an accusation of this node is refuted with a higher incarnation once"
   CHECK(parts.members.incarnation() > Incarnation::at(9, 9));
 }
 
-TEST_CASE("a replaced host takes its name over at once") {
+TEST_CASE("a newcomer gets a name that another holds when that one is found gone") {
   Parts parts;
   fill(parts, 5);
+  parts.run_for(3s);
   proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
   newcomer.set_name("node3");
   starling::test::sign_as_owner(newcomer);
   parts.members.apply(newcomer, Heard::kSynced);
-  REQUIRE(parts.table.find_name("node3") != nullptr);
+  CHECK(parts.table.find_name("node3")->id() == node_id(3));
+  CHECK(parts.table.find(node_id(77))->displaced);
+  CHECK(parts.take<MemberEvent>().empty());  // it is early for that
+  parts.members.accuse(node_id(3), at(5),
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
   CHECK(parts.table.find_name("node3")->id() == node_id(77));
-  CHECK(parts.table.find(node_id(3))->displaced);
-  CHECK(status_of(parts, 3) == Status::kAlive);  // until it is found dead
+  const auto events = parts.take<MemberEvent>();
+  REQUIRE(events.size() == 2);
+  const bool failed_first = events[0].change == MemberChange::kFailed;
+  const MemberEvent& joined = events[failed_first ? 1 : 0];
+  CHECK(events[failed_first ? 0 : 1].member.id == node_id(3));
+  CHECK(joined.change == MemberChange::kJoin);
+  CHECK(joined.member.name == "node3");
+  CHECK(joined.member.id == node_id(77));
+}
+
+TEST_CASE("who claims the name of a live member is shown under another and reported") {
+  Parts parts;
+  fill(parts, 5);
+  parts.run_for(3s);
+  proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
+  newcomer.set_name("node3");
+  starling::test::sign_as_owner(newcomer);
+  parts.members.apply(newcomer, Heard::kSynced);
+  parts.run_for(Members::kConflictPatience);
+  CHECK(parts.context.statistics.member_conflicts == 1);
+  const auto joined = parts.take<MemberEvent>();
+  REQUIRE(joined.size() == 1);
+  CHECK(joined[0].change == MemberChange::kJoin);
+  CHECK(joined[0].member.name == "node3#4d000000");
+  // The holder's failure does not give it the name, its leave does.
+  parts.members.accuse(node_id(3), at(5),
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  REQUIRE(status_of(parts, 3) == Status::kFailed);
+  CHECK(parts.table.find_name("node3")->id() == node_id(3));
+  REQUIRE(parts.members.force_leave("node3", false).has_value());
+  CHECK(parts.table.find_name("node3")->id() == node_id(77));
+}
+
+TEST_CASE("whoever joins is told who holds a name") {
+  Parts parts;
+  fill(parts, 5);
+  parts.run_for(3s);
+  proto::MemberRecord thief = member_record(77, Incarnation::at(2, 0));
+  thief.set_name("node3");
+  starling::test::sign_as_owner(thief);
+  parts.members.apply(thief, Heard::kSynced);
+  parts.run_for(Members::kConflictPatience);
+  const bool thief_first = GENERATE(true, false);
+  Parts stranger;
+  for (const uint32_t number : {thief_first ? 77U : 3U, thief_first ? 3U : 77U}) {
+    for (const proto::Record& record : parts.members.introduce(node_id(number))) {
+      stranger.members.apply(record, Heard::kJoining);
+    }
+  }
+  CHECK(stranger.table.find_name("node3")->id() == node_id(3));
+  CHECK(stranger.table.find(node_id(77))->display_name() == "node3#4d000000");
+}
+
+TEST_CASE("who joins under a name that is held leaves it to its holder") {
+  Parts parts;
+  proto::MemberRecord holder = member_record(3, Incarnation::at(1, 0));
+  holder.set_name("node0");
+  starling::test::sign_as_owner(holder);
+  parts.members.apply(holder, Heard::kJoining);
+  CHECK(parts.members.self().name == "node0#00000000");
+  CHECK(parts.table.find_name("node0")->id() == node_id(3));
+  parts.members.apply(member_record(3, Incarnation::at(1, 1), proto::MEMBER_LEFT),
+                      Heard::kSynced);
 }
 
 TEST_CASE("the later boot holds a contested name whatever the order of arrival") {
@@ -189,15 +263,30 @@ TEST_CASE("the later boot holds a contested name whatever the order of arrival")
   CHECK(parts.table.find_name(parts.table.find(node_id(1))->display_name())->id() == node_id(1));
 }
 
-TEST_CASE("a newcomer at a known address retires who was there before") {
+TEST_CASE("a newcomer at a known address lets the one that was there before be looked at") {
   Parts parts;
   fill(parts, 5);
+  parts.run_for(3s);
+  std::vector<NodeId> probed;
+  parts.members.probe_soon = [&](const NodeId& id) { probed.push_back(id); };
   proto::MemberRecord newcomer = member_record(3, Incarnation::at(2, 0));
   newcomer.set_id(std::string(node_id(88).wire()));
   starling::test::sign_as_owner(newcomer);
   parts.members.apply(newcomer, Heard::kSynced);
-  CHECK(status_of(parts, 3) == Status::kLeft);
-  CHECK(parts.table.find_name("node3")->id() == node_id(88));
+  CHECK(status_of(parts, 3) == Status::kAlive);
+  CHECK(parts.table.find_name("node3")->id() == node_id(3));
+  CHECK(std::count(probed.begin(), probed.end(), node_id(3)) > 0);
+  CHECK(std::count(probed.begin(), probed.end(), node_id(88)) > 0);
+}
+
+TEST_CASE("who claims this node's own address is known not to be there") {
+  Parts parts;
+  fill(parts, 5);
+  proto::MemberRecord liar = member_record(88, Incarnation::at(2, 0));
+  liar.set_address(test::address_of(0).wire_ip());
+  starling::test::sign_as_owner(liar);
+  parts.members.apply(liar, Heard::kSynced);
+  CHECK(status_of(parts, 88) == Status::kSuspect);
 }
 
 TEST_CASE("who went quietly under a name that another holds joins no second time") {

@@ -139,7 +139,7 @@ TEST_CASE("helpers that could not reach the target are named as accusers") {
     proto::Nack nack;
     nack.set_sequence(ping.sequence);
     nack.set_target(std::string(node_id(ping.target).wire()));
-    bench.prober.receive_nack(node_id(helpers[i]), nack);
+    bench.prober.receive_nack(test::address_of(helpers[i]), node_id(helpers[i]), nack);
   }
   const auto packets = bench.run_for(400ms);
   const auto accusation = accusation_of(ping.target, packets);
@@ -167,7 +167,7 @@ TEST_CASE("a refused port is near-certain death when two hosts see it") {
   nack.set_sequence(ping.sequence);
   nack.set_target(std::string(node_id(ping.target).wire()));
   nack.set_refused(second_host);
-  bench.prober.receive_nack(node_id(helpers[0]), nack);
+  bench.prober.receive_nack(test::address_of(helpers[0]), node_id(helpers[0]), nack);
   const auto accusation = accusation_of(ping.target, bench.run_for(500ms));
   REQUIRE(accusation);
   CHECK(accusation->refused() == second_host);
