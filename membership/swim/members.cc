@@ -76,9 +76,8 @@ Verdict Members::apply(const proto::MemberRecord& record, Heard how) {
     case proto::MEMBER_ALIVE:
       return apply_alive(record, *id, how);
     case proto::MEMBER_LEFT:
-      return record.owner_left() || planted(PlantedBug::kBelieveForceLeave)
-                 ? apply_left(record, *id, how)
-                 : apply_force_leave(record, *id, how);
+      return record.owner_left() ? apply_left(record, *id, how)
+                                 : apply_force_leave(record, *id, how);
     case proto::MEMBER_LEAVING:
       return apply_leaving(record, *id, how);
     case proto::MEMBER_SUSPECT:
@@ -100,6 +99,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
     return verdict_of(vouched);
   }
+  description->id = id;
   bool changed = false;
   std::string old_name;
   const std::string new_name = description->name;
@@ -160,9 +160,10 @@ Verdict Members::apply_left(const proto::MemberRecord& record, const NodeId& id,
   if (!known) {
     auto description = read_description(record);
     if (!description) return Verdict::kInvalid;
-    const Vouched vouched =
-        planted(PlantedBug::kBelieveForceLeave) ? Vouched::kYes : vouch(*description);
-    if (vouched != Vouched::kYes) return verdict_of(vouched);
+    if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
+      return verdict_of(vouched);
+    }
+    description->id = id;
     const std::string old_name = entry->name();
     table_.describe(*entry, std::move(*description));
     if (old_name != entry->name()) settle_name(old_name);
@@ -184,7 +185,7 @@ Verdict Members::apply_force_leave(const proto::MemberRecord& record, const Node
   if (const Verdict verdict = own_word_first(record, *entry, how); verdict != Verdict::kFresh) {
     return verdict;
   }
-  if (entry->up()) {
+  if (entry->up() && !planted(PlantedBug::kBelieveForceLeave)) {
     // To us it has not failed: we look, and should it be gone, it has left.
     const bool news = !entry->leaving || (record.pruned() && !entry->pruned);
     entry->leaving = true;
@@ -249,6 +250,7 @@ void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId&
                                 Status status) {
   auto description = read_description(record);
   if (!description || vouch(*description) != Vouched::kYes) return;
+  description->id = id;
   if (table_.size() + 1 >= kMaxMembers) {
     ++context_.statistics.dropped_members;
     return;
@@ -331,6 +333,7 @@ Verdict Members::own_word_first(const proto::MemberRecord& record, Entry& entry,
   if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
     return verdict_of(vouched);
   }
+  description->id = entry.id();
   const std::string old_name = entry.name();
   table_.describe(entry, std::move(*description));
   table_.set_state(entry, entry.status, incarnation);

@@ -431,7 +431,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kFailedMeansLeft, "no-false-leave", long_pause},
       {PlantedBug::kBelieveAnySignature, "no-false-leave", forged_leaves},
       {PlantedBug::kBelieveAnySignature, "owner-raises-incarnation", forged_versions},
-      {PlantedBug::kBelieveFutureWord, "owner-raises-incarnation", last_versions},
+      {PlantedBug::kBelieveFutureWord, "accuracy", last_versions},
       {PlantedBug::kBelieveForceLeave, "no-false-leave", orders_to_leave},
       {PlantedBug::kFailedBeatsLeft, "left-stays-left", left_while_suspected},
       {PlantedBug::kForgetDedupe, "event-once", events_under_noise},

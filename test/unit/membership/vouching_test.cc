@@ -265,18 +265,22 @@ TEST_CASE("a liar's word that a port is refused does not take the time to refute
   proto::MemberRecord lie = word(3, at(5), proto::MEMBER_FAILED);
   lie.set_refused(true);
   for (uint32_t i = 4; i < 6; ++i) lie.add_accusers(std::string(node_id(i).wire()));
-  parts.members.heard_from(node_id(1));
+  const auto a_second = [&] {
+    for (int j = 0; j < 10; ++j) {
+      parts.members.heard_from(node_id(1));
+      parts.run_for(100ms);
+    }
+  };
   parts.members.apply(lie, Heard::kPushed);
-  parts.run_for(1s);
+  a_second();
   CHECK(status_of(parts, 3) == (look ? Status::kSuspect : Status::kFailed));
   CHECK(looked.size() == (look ? 1 : 0));
   if (look) {  // nor do more of such words
     lie.add_accusers(std::string(node_id(8).wire()));
     parts.members.apply(lie, Heard::kPushed);
-    parts.run_for(1s);
+    a_second();
     CHECK(status_of(parts, 3) == Status::kSuspect);
   }
-  parts.members.heard_from(node_id(1));
   // Who sees it for itself has no doubt.
   parts.members.refused(test::address_of(3));
   parts.run_for(1ms);
