@@ -244,8 +244,7 @@ TEST_CASE("who joins under a name that is held leaves it to its holder") {
   parts.members.apply(holder, Heard::kJoining);
   CHECK(parts.members.self().name == "node0#00000000");
   CHECK(parts.table.find_name("node0")->id() == node_id(3));
-  parts.members.apply(member_record(3, Incarnation::at(1, 1), proto::MEMBER_LEFT),
-                      Heard::kSynced);
+  parts.members.apply(member_record(3, Incarnation::at(1, 1), proto::MEMBER_LEFT), Heard::kSynced);
 }
 
 TEST_CASE("the later boot holds a contested name whatever the order of arrival") {
