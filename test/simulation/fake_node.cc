@@ -132,7 +132,8 @@ Result<void> Node::set_tags(TimePoint, std::map<std::string, std::string>) {
 Result<ConfirmHandle> Node::confirm_event(TimePoint, const MessageId& event, Duration) {
   return ConfirmHandle{event, 1};
 }
-Result<MessageId> Node::send_event(TimePoint, std::string_view, std::string_view payload, bool) {
+Result<MessageId> Node::send_event(TimePoint, std::string_view, std::string_view payload, bool,
+                                   std::string_view) {
   const MessageId id{parts_->identity.id, 1, ++parts_->sequence};
   arrive(parts_->actions, id, ++parts_->clocks.event, payload);
   std::string bytes = "event ";
