@@ -12,11 +12,11 @@ namespace starling::membership {
 
 namespace {
 
-// Eight tries and waits that grow by half: with one packet in ten lost, all tries of a hop are lost
-// once in 10^8, and the last of 1,000 members needs about the fourth. Waits that double would bring
-// it later than the announcements do; fewer tries would leave one event in a hundred to
-// anti-entropy.
-constexpr unsigned kTries = 8;
+// Six tries and waits that grow by half: with one packet in ten lost, all tries of a hop are lost
+// once in a million, and the last of 1,000 members needs about the fourth. Waits that double would
+// bring it later than the announcements do; fewer tries would leave one event in a hundred to them.
+// More would all be answered at once by a member that was paused.
+constexpr unsigned kTries = 6;
 constexpr unsigned kTriesSameChild = 2;
 // How far along the ring neighbours of a member are asked how far away its zone is.
 constexpr size_t kNeighbours = 32;

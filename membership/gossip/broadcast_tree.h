@@ -4,7 +4,7 @@
 // a member. The sender splits the ring into `tree_fanout` ranges and sends the record, with its
 // range, to one random member of each, who does the same with its range. Each hop is acknowledged,
 // repeated to the same member once, then to another member of the range, as long as repeating helps
-// (there is a budget for it). No tree is kept. What it misses (views that differ, eight tries in
+// (there is a budget for it). No tree is kept. What it misses (views that differ, six tries in
 // vain) announcements and anti-entropy repair.
 //
 // Ranges end at the borders of zones as far as possible: news goes from site to site once, and on

@@ -237,7 +237,8 @@ void Members::believe_failed(Entry& entry, Incarnation incarnation) {
 
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id()).declared;
-  if (entry.leaving || entry.replaced() || planted(PlantedBug::kFailedMeansLeft)) {
+  const bool ordered = entry.leaving && !planted(PlantedBug::kFailedBeatsLeft);
+  if (ordered || entry.replaced() || planted(PlantedBug::kFailedMeansLeft)) {
     // Before it may be forgotten.
     const NodeId id = entry.id();
     const bool prune = entry.pruned;

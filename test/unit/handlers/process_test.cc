@@ -388,5 +388,6 @@ TEST_CASE("many runs leave no descriptor and no zombie") {
     REQUIRE(run_until(loop, [] { return childless(); }));
     if (!before) before = open_files();  // the loop has its own descriptors by now
   }
-  CHECK(run_until(loop, [&] { return open_files() == *before; }));
+  // What was about to be closed when the first were counted may make it fewer.
+  CHECK(run_until(loop, [&] { return open_files() <= *before; }));
 }
