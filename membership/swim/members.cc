@@ -327,13 +327,14 @@ Verdict Members::own_word_first(const proto::MemberRecord& record, Entry& entry,
     if (fetch) fetch(entry.id());
     return Verdict::kKnown;
   }
-  if (entry.up()) return apply_alive(record, entry.id(), how);
+  const NodeId id = entry.id();  // its description is about to be replaced
+  if (entry.up()) return apply_alive(record, id, how);
   auto description = read_description(record);
   if (!description) return Verdict::kInvalid;
   if (const Vouched vouched = vouch(*description); vouched != Vouched::kYes) {
     return verdict_of(vouched);
   }
-  description->id = entry.id();
+  description->id = id;
   const std::string old_name = entry.name();
   table_.describe(entry, std::move(*description));
   table_.set_state(entry, entry.status, incarnation);
