@@ -7,7 +7,9 @@
 #include "agent/handler_events.h"
 #include "agent/handler_specs.h"
 #include "agent/reachability.h"
+#include "agent/trust/order.h"
 #include "handlers/text.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -20,19 +22,6 @@ constexpr handlers::Duration kAlone = std::chrono::milliseconds(300);
 
 handlers::Duration to_steady(membership::Duration duration) {
   return std::chrono::duration_cast<handlers::Duration>(duration);
-}
-
-std::string key_operation_name(control::KeysRequest::Operation operation) {
-  switch (operation) {
-    case control::KeysRequest::INSTALL:
-      return "install";
-    case control::KeysRequest::USE:
-      return "use";
-    case control::KeysRequest::REMOVE:
-      return "remove";
-    default:
-      return "list";
-  }
 }
 
 }  // namespace
@@ -140,11 +129,9 @@ handlers::DispatcherHooks Agent::dispatcher_hooks() {
 
 /// Another member, or this one, asks how this member reaches the others.
 void Agent::report_ways(const membership::MessageId& query) {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  const proto::ReachabilityReport report = report_reachability(
-      cluster_->node(), cluster_->transport().strangers(), std::chrono::steady_clock::now(),
-      std::chrono::duration_cast<std::chrono::milliseconds>(unix).count());
+  const proto::ReachabilityReport report =
+      report_reachability(cluster_->node(), cluster_->transport().strangers(),
+                          std::chrono::steady_clock::now(), unix_milliseconds());
   membership::Answer answer;
   answer.payload = report.SerializeAsString();
   cluster_->answer_query(query, std::move(answer));
@@ -154,19 +141,17 @@ void Agent::report_ways(const membership::MessageId& query) {
 void Agent::answer_about_keys(const membership::QueryArrived& query) {
   control::KeysRequest request;
   const bool read = request.ParseFromString(query.payload);
-  const auto answer = [this, id = query.id, asker = query.source,
-                       operation = read ? request.operation() : control::KeysRequest::LIST](
-                          Result<control::KeysReply> reply) {
-    const bool list = operation == control::KeysRequest::LIST;
-    const std::string what = "to " + key_operation_name(operation) + " a cluster key";
-    if (reply) {
-      if (!list) log_->info("keys", asker + " has asked " + what + ": done");
-      return cluster_->answer_query(
-          id, {membership::ReplyKind::kResponse, reply->SerializeAsString(), {}});
-    }
-    if (!list) log_->warn("keys", asker + " has asked " + what + ": " + reply.error().message);
-    cluster_->answer_query(id, {membership::ReplyKind::kFailed, {}, reply.error().message});
-  };
+  const auto answer =
+      [this, id = query.id, asker = query.source, list = !read || !is_order(request),
+       what = "to " + order_of(request).name + " a cluster key"](Result<control::KeysReply> reply) {
+        if (reply) {
+          if (!list) log_->info("keys", asker + " has asked " + what + ": done");
+          return cluster_->answer_query(
+              id, {membership::ReplyKind::kResponse, reply->SerializeAsString(), {}});
+        }
+        if (!list) log_->warn("keys", asker + " has asked " + what + ": " + reply.error().message);
+        cluster_->answer_query(id, {membership::ReplyKind::kFailed, {}, reply.error().message});
+      };
   if (!read) return answer(fail(ErrorKind::kInvalid, "the request cannot be read"));
   keys_->ask(request, answer);
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "handlers/job_file.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -88,7 +89,7 @@ void JobDesk::find(uint64_t number, const Answer& answer,
 
 void JobDesk::ask(const JobRequest& request, const Answer& answer) {
   const int64_t deadline_ms =
-      handlers::unix_ms() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms);
+      unix_milliseconds() + std::min<uint32_t>(request.wait_ms(), kMostWait_ms);
   switch (request.action()) {
     case JobRequest::LIST:
       return list(request, deadline_ms, answer);
@@ -101,7 +102,7 @@ void JobDesk::ask(const JobRequest& request, const Answer& answer) {
     case JobRequest::LOGS:
       return logs(request, deadline_ms, answer);
     case JobRequest::KILL:
-      return kill(request.number(), handlers::unix_ms() + kKillWait_ms, answer);
+      return kill(request.number(), unix_milliseconds() + kKillWait_ms, answer);
     case JobRequest::RETRY:
       return ledger_.retry(request.number(), [answer](const Result<JobRow>& row) {
         if (!row) return answer(tl::unexpected(row.error()));
@@ -157,7 +158,7 @@ void JobDesk::listed(const JobRequest& request, int64_t deadline_ms, JobLedger::
                  [this, request, deadline_ms, answer] { list(request, deadline_ms, answer); })) {
     return;
   }
-  reply.set_now_ms(handlers::unix_ms());
+  reply.set_now_ms(unix_milliseconds());
   for (const JobRow& row : rows) {
     describe(row, *reply.add_jobs());
     if (reply.ByteSizeLong() < kMaxPiece) continue;
@@ -168,7 +169,7 @@ void JobDesk::listed(const JobRequest& request, int64_t deadline_ms, JobLedger::
 }
 
 bool JobDesk::look_again(int64_t deadline_ms, std::function<void()> again) {
-  if (handlers::unix_ms() >= deadline_ms || waiting_ >= kMaxWaiting) return false;
+  if (unix_milliseconds() >= deadline_ms || waiting_ >= kMaxWaiting) return false;
   waiting_ += 1;
   auto timer = std::make_shared<asio::steady_timer>(io_, kLookAgain);
   timer->async_wait([this, timer, again = std::move(again),

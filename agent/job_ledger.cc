@@ -16,6 +16,7 @@
 #include "handlers/fault.h"
 #include "handlers/job_file.h"
 #include "handlers/report.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -147,7 +148,7 @@ JobRow JobLedger::row_of(const handlers::JobName& job) const {
   row.handler = job.handler;
   row.event = job.event;
   const auto known = known_.find(job.number);
-  row.queued_ms = known == known_.end() ? handlers::unix_ms() : known->second.queued_ms;
+  row.queued_ms = known == known_.end() ? unix_milliseconds() : known->second.queued_ms;
   row.started_ms = known == known_.end() ? 0 : known->second.started_ms;
   row.answers = known != known_.end() && known->second.answers;
   return row;
@@ -162,7 +163,7 @@ void JobLedger::planned(const handlers::Event& event, const std::vector<handlers
   std::string record;
   for (const handlers::PlannedJob& planned : jobs) {
     if (!planned.refused) {
-      known_[planned.job.number] = {handlers::unix_ms(), 0, replayable && !planned.answers,
+      known_[planned.job.number] = {unix_milliseconds(), 0, replayable && !planned.answers,
                                     planned.answers};
       // The answer to a query is of no use to a later process: it is written down when it starts.
       if (planned.answers) continue;
@@ -207,7 +208,7 @@ void JobLedger::dropped(const handlers::JobName& job, handlers::DropReason reaso
   JobRow row = row_of(job);
   row.state = reason == handlers::DropReason::kKilled ? JobState::kKilled : JobState::kSkipped;
   row.reason = handlers::drop_reason_name(reason);
-  row.ended_ms = handlers::unix_ms();
+  row.ended_ms = unix_milliseconds();
   if (known != known_.end()) known_.erase(known);
   save_end({std::move(row), durable, {}});
 }
@@ -218,7 +219,7 @@ void JobLedger::starting(const handlers::JobName& job, const handlers::Event& ev
                          std::function<void(JobPermit)> proceed) {
   auto start = std::make_shared<Start>();
   Known& known = known_[job.number];
-  known.started_ms = handlers::unix_ms();
+  known.started_ms = unix_milliseconds();
   start->row = row_of(job);
   start->row.state = JobState::kRunning;
   start->row.boot = boot_;
@@ -445,7 +446,7 @@ bool JobLedger::settle(const JobRow& row) {
 void JobLedger::end_row(JobRow row, JobState state, std::string reason) {
   row.state = state;
   row.reason = std::move(reason);
-  row.ended_ms = handlers::unix_ms();
+  row.ended_ms = unix_milliseconds();
   row.record.clear();
   known_.erase(row.number);
   log_.warn("jobs", "job " + std::to_string(row.number) + " (" + row.handler + " for " + row.event +
@@ -515,7 +516,7 @@ void JobLedger::retry_row(JobRow row, const std::function<void(Result<JobRow>)>&
   row.state = JobState::kQueued;
   row.reason = "retry";
   row.boot.clear();
-  row.queued_ms = handlers::unix_ms();
+  row.queued_ms = unix_milliseconds();
   row.started_ms = row.ended_ms = 0;
   auto kept = std::make_shared<handlers::Event>(*std::move(event));
   store_.save({EndJob{row, true}}, [this, row, kept, done, alive = std::weak_ptr<bool>(alive_)](
@@ -538,7 +539,7 @@ void JobLedger::prune(JobRetention retention, std::function<void(Result<size_t>)
   auto count = std::make_shared<Result<size_t>>(0);
   const bool runs = store_.run(
       [this_directory = options_.directory, retention, count](Database& database) {
-        const auto removed = database.prune_jobs(retention, handlers::unix_ms());
+        const auto removed = database.prune_jobs(retention, unix_milliseconds());
         if (!removed) {
           *count = tl::unexpected(removed.error());
           return;

@@ -10,6 +10,7 @@
 
 #include "handlers/dispatcher_impl.h"
 #include "proto/support/assert.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::handlers {
 namespace {
@@ -389,7 +390,8 @@ std::optional<DropReason> Dispatcher::Impl::admit(const Match& found, EventKey e
   held_.at(event).jobs += 1;
   const TimePoint now = clock_now();
   if (splay > Duration{}) {
-    name.due_ms = unix_ms() + std::chrono::duration_cast<std::chrono::milliseconds>(splay).count();
+    name.due_ms =
+        unix_milliseconds() + std::chrono::duration_cast<std::chrono::milliseconds>(splay).count();
   }
   Job job{.handler = found.handler, .name = name, .event = event, .submitted = now};
   job.query = query;

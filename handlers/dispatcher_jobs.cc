@@ -7,6 +7,7 @@
 #include "handlers/dispatcher_impl.h"
 #include "handlers/payload.h"
 #include "handlers/report.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::handlers {
 namespace {
@@ -203,7 +204,7 @@ void Dispatcher::Impl::process_ended(JobId id, ProcessResult result) {
   std::unique_ptr<Process> process = std::move(job.process);
   if (again != kNever) {
     report.retry_ms =
-        unix_ms() +
+        unix_milliseconds() +
         std::chrono::duration_cast<std::chrono::milliseconds>(again - clock_now()).count();
     if (event != 0) held_.at(event).jobs += 1;
   }
@@ -297,12 +298,12 @@ void Dispatcher::Impl::not_started(JobId id, std::string error) {
   report.job = job.name;
   report.waited = clock_now() - job.submitted;
   report.error = std::move(error);
-  report.ended_ms = unix_ms();
+  report.ended_ms = unix_milliseconds();
   report.began = false;
   const TimePoint again = retry_at(job, report);
   if (again != kNever) {
     report.retry_ms =
-        unix_ms() +
+        unix_milliseconds() +
         std::chrono::duration_cast<std::chrono::milliseconds>(again - clock_now()).count();
     held_.at(event).jobs += 1;
   }
@@ -356,7 +357,7 @@ bool Dispatcher::Impl::restore(JobName name, Event event) {
   const size_t bytes = size_in_memory(event);
   held_bytes_ += bytes;
   held_.emplace(key, Held{std::move(event), bytes, 1});
-  const auto wait = std::chrono::milliseconds(name.due_ms - unix_ms());
+  const auto wait = std::chrono::milliseconds(name.due_ms - unix_milliseconds());
   const bool later = name.due_ms > 0 && wait.count() > 0;
   const JobId id = later ? *schedule_.hold(*handler, JobClass::kEvent, false)
                          : schedule_.resubmit(*handler, JobClass::kEvent);

@@ -337,12 +337,6 @@ uint64_t start_time_of(int64_t pid) {
   return fields.size() > 19 ? number<uint64_t>(fields[19]) : 0;
 }
 
-int64_t unix_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 void kill_leftovers(const JobFile& file) {
   const auto begun = file.begun();
   if (!begun || begun->boot != boot_id() || begun->pid <= 1) return;

@@ -109,7 +109,6 @@ enum class Evidence : uint8_t {
 [[nodiscard]] std::string boot_id();
 /// In clock ticks since the boot; 0: no such process.
 [[nodiscard]] uint64_t start_time_of(int64_t pid);
-[[nodiscard]] int64_t unix_ms();
 
 /// SIGKILL to what is left of a command whose supervisor died in this boot.
 void kill_leftovers(const JobFile& file);

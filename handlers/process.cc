@@ -16,6 +16,7 @@
 #include "handlers/fault.h"
 #include "handlers/spawn.h"
 #include "proto/job.pb.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::handlers {
 namespace {
@@ -58,7 +59,7 @@ ProcessResult result_of(job::Report report) {
   result.tail = std::move(*report.mutable_tail());
   result.output_bytes = report.output_bytes();
   result.error = std::move(*report.mutable_error());
-  result.ended_ms = unix_ms();
+  result.ended_ms = unix_milliseconds();
   return result;
 }
 
@@ -246,7 +247,7 @@ void Process::Run::gone() {
   if (!done_) return;
   ProcessResult result;
   result.duration = TimePoint::clock::now() - started_;
-  result.ended_ms = unix_ms();
+  result.ended_ms = unix_milliseconds();
   result.error = "its supervisor was killed";
   if (const auto file = JobFile::open(path_)) {
     result.began = file->begun().has_value();

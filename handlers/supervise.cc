@@ -25,6 +25,7 @@
 #include "handlers/output.h"
 #include "handlers/spawn.h"
 #include "proto/job.pb.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::handlers {
 namespace {
@@ -296,7 +297,7 @@ void Supervisor::finish() {
     fault_point(FaultPoint::kCommandEnded);
   }
   pipe_.close();
-  ended_.at_ms = unix_ms();
+  ended_.at_ms = unix_milliseconds();
   ended_.duration_us =
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_).count();
   if (file_) static_cast<void>(file_->end(ended_));
@@ -354,7 +355,7 @@ int run_supervisor() {
   fault_point(FaultPoint::kOrderRead);
   if (file) {
     const int64_t self = ::getpid();
-    if (!file->begin({boot_id(), self, start_time_of(self), unix_ms()})) return 1;
+    if (!file->begin({boot_id(), self, start_time_of(self), unix_milliseconds()})) return 1;
   }
   Supervisor(*std::move(order), std::move(file)).run();
   return 0;

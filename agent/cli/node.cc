@@ -12,6 +12,7 @@
 #include "agent/cli/terminal.h"
 #include "agent/config/text.h"
 #include "agent/trust/statement.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 namespace {

@@ -10,6 +10,7 @@
 #include "agent/config/text.h"
 #include "agent/trust/key_file.h"
 #include "agent/trust/order.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 namespace {
@@ -60,12 +61,6 @@ std::span<const FlagSpec> signing_flags() {
        "how long the signature may be used, 1s to 720h (default: 24h)"},
   });
   return kFlags;
-}
-
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
 }
 
 std::optional<SigningKey> signing_key(const Invocation& invocation, Context& context) {

@@ -24,7 +24,4 @@ bool sign_if_asked(const Invocation& invocation, Context& context, control::Requ
 /// none, with the error reported.
 std::optional<SigningKey> signing_key(const Invocation& invocation, Context& context);
 
-/// Now, by this host's clock.
-int64_t unix_milliseconds();
-
 }  // namespace starling::agent

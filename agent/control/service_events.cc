@@ -8,6 +8,7 @@
 #include "agent/control/frame.h"
 #include "agent/control/service.h"
 #include "membership/pattern.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -20,12 +21,6 @@ constexpr uint64_t kMostConfirm_ms = uint64_t{24} * 3600 * 1000;
 constexpr size_t kDefaultListed = 20;
 // What a reply holds beside its body.
 constexpr size_t kEnvelope = 256;
-
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
-}
 
 void write(const membership::HeldEvent& event, int64_t unix_ms, control::HeldEvent& wire) {
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(event.age).count();

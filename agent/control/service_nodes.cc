@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who is admitted to the cluster and banned from it, and who would like to be heard.
-#include <chrono>
 #include <utility>
 
 #include "agent/control/service.h"
 #include "agent/trust/admission_desk.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -13,12 +13,6 @@ using control::NodesRequest;
 using control::Reply;
 
 namespace {
-
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
-}
 
 std::string id_text(const std::string& wire) {
   const auto id = membership::NodeId::from_wire(wire);

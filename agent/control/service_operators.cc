@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whom the agent trusts, and what it thinks of orders before they go out.
-#include <chrono>
 #include <utility>
 
 #include "agent/control/service.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
 using control::OperatorsRequest;
 using control::Reply;
-
-namespace {
-
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
-}
-
-}  // namespace
 
 /// False, with the error replied: what this agent would refuse, or who cannot verify a signature.
 bool Service::admits(const Client& client, const Order& order, const std::string& authorization) {

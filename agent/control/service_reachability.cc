@@ -1,27 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `reachability`: asks every living member what its probes found, and puts the answers together.
-#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "agent/control/service.h"
 #include "agent/reachability.h"
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
 using control::Reply;
-
-namespace {
-
-int64_t unix_milliseconds() {
-  using std::chrono::system_clock;
-  const auto unix = system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(unix).count();
-}
-
-}  // namespace
 
 struct Service::Gathering {
   struct Answer {

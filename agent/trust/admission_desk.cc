@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proto/support/unix_time.h"
 #include "proto/trust.pb.h"
 
 namespace starling::agent {
@@ -26,10 +27,6 @@ constexpr int64_t kTryAgain_ms = 3000;
 constexpr uint32_t kAskers = 3;
 constexpr int64_t kLeastInterval_ms = int64_t{5} * 60 * 1000;
 constexpr int64_t kIntervalPerMember_ms = 10'000;
-
-int64_t now_ms() {
-  return Gate::system_clock()();
-}
 
 std::string describe(const trust::Statement& statement, const std::string& by) {
   if (statement.node() == Admissions::kEverybody.wire()) {
@@ -64,7 +61,7 @@ AdmissionDesk::AdmissionDesk(Parts parts, bool required, const std::vector<std::
 
 void AdmissionDesk::begin() {
   parts_.cluster.set_admission([this](const membership::NodeId& id, std::string_view name) {
-    return admissions_.admits(id, name, now_ms());
+    return admissions_.admits(id, name, unix_milliseconds());
   });
   say_own_state();
   tick();
@@ -72,7 +69,7 @@ void AdmissionDesk::begin() {
 
 void AdmissionDesk::review() {
   review_later_ = false;
-  admissions_.review(now_ms());
+  admissions_.review(unix_milliseconds());
   parts_.cluster.review_members();
   say_own_state();
 }
@@ -88,7 +85,8 @@ void AdmissionDesk::say_own_state() {
     state =
         "admission is set to operators, but no operator has closed the cluster: everybody is "
         "heard; see: starling node close";
-  } else if (admissions_.enforced() && !admissions_.admitted(self.id, self.name, now_ms())) {
+  } else if (admissions_.enforced() &&
+             !admissions_.admitted(self.id, self.name, unix_milliseconds())) {
     state = "the cluster is closed, and this node is not admitted";
   }
   if (state == told_state_) return;
@@ -125,7 +123,7 @@ void AdmissionDesk::tick() {
   timer_.async_wait([this](const asio::error_code& error) {
     if (!error) tick();
   });
-  const int64_t now = now_ms();
+  const int64_t now = unix_milliseconds();
   if (now >= admissions_.next_end_ms()) review();
   if (pulling_) return;
   if (wanted_.empty() && used() && now >= next_pull_ms_) {
@@ -141,7 +139,8 @@ void AdmissionDesk::tick() {
 
 void AdmissionDesk::pull(const std::string& from) {
   const auto members = static_cast<int64_t>(parts_.cluster.node().up_count());
-  next_pull_ms_ = now_ms() + std::max(kLeastInterval_ms, members * kIntervalPerMember_ms);
+  next_pull_ms_ =
+      unix_milliseconds() + std::max(kLeastInterval_ms, members * kIntervalPerMember_ms);
   const auto pull = std::make_shared<Pull>();
   pull->from = from;
   pull->news = std::exchange(unkept_, {});
@@ -170,7 +169,7 @@ void AdmissionDesk::pull_page(const std::shared_ptr<Pull>& pull) {
     pulling_ = false;
     if (!*answer) {
       unkept_ = std::move(pull->news);
-      if (!pulled_once_) next_pull_ms_ = now_ms() + kTryAgain_ms;
+      if (!pulled_once_) next_pull_ms_ = unix_milliseconds() + kTryAgain_ms;
       if (review_later_) review_soon();
       return;
     }
@@ -216,7 +215,7 @@ void AdmissionDesk::pulled(const std::shared_ptr<Pull>& pull) {
 
 bool AdmissionDesk::take(const trust::Statement& statement, const std::string& through,
                          std::string* refused) {
-  const auto taken = admissions_.take(statement, now_ms());
+  const auto taken = admissions_.take(statement, unix_milliseconds());
   if (!taken) {
     parts_.log.debug(kComponent, through + ": " + taken.error().message);
     if (refused != nullptr) *refused = taken.error().message;
@@ -243,7 +242,7 @@ void AdmissionDesk::review_soon() {
   review_later_ = true;
   if (pulling_) return;
   if (pulled_once_ || others().empty()) return review();
-  next_pull_ms_ = std::min(next_pull_ms_, now_ms() + kTryAgain_ms);
+  next_pull_ms_ = std::min(next_pull_ms_, unix_milliseconds() + kTryAgain_ms);
 }
 
 /// Nobody waits for the answer.

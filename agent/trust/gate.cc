@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/trust/gate.h"
 
-#include <chrono>
 #include <utility>
+
+#include "proto/support/unix_time.h"
 
 namespace starling::agent {
 
@@ -41,10 +42,7 @@ Result<std::unique_ptr<Gate>> Gate::open(Log& log, Options options) {
 }
 
 Gate::Clock Gate::system_clock() {
-  return [] {
-    const auto unix = std::chrono::system_clock::now().time_since_epoch();
-    return int64_t{std::chrono::duration_cast<std::chrono::milliseconds>(unix).count()};
-  };
+  return unix_milliseconds;
 }
 
 Gate::Reading Gate::read(const Order& order, std::string_view authorization) const {

@@ -53,7 +53,7 @@ CORE_HEADERS_OF_FILE = {
 }
 CORE_WORDS = (
     (r"\bco_(await|return|yield)\b", "a coroutine"),
-    (r"::now\s*\(", "a clock"),
+    (r"::now\s*\(|\bunix_milliseconds\b", "a clock"),
     (r"\b(clock_gettime|gettimeofday|time)\s*\(\s*(nullptr|NULL|0|CLOCK_\w+|&)", "a clock"),
     (r"\brandombytes_\w+|\bgetrandom\b|\bstd::rand\b|\brandom_device\b|\bmt19937", "chance"),
     (r"\bgetenv\b", "the environment"),

@@ -81,7 +81,7 @@ class IncludeDirection(Planted):
                 self.finds("membership/gossip/a.h", f"#include <{header}>\n", "is pure")
 
     def test_core_words(self):
-        for line in ("auto t = std::chrono::steady_clock::now();", "auto t = Clock::now();",
+        for line in ("auto t = std::chrono::steady_clock::now();", "auto t = Clock::now();", "auto t = unix_milliseconds();",
                      "co_await f();", "randombytes_buf(p, 8);", "auto t = time(nullptr);",
                      'getenv("HOME");', "std::atomic<int> a;", "thread_local int a;"):
             with self.subTest(line=line):
