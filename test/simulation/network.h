@@ -114,6 +114,8 @@ class Network {
   void set_unsteady(NodeIndex node, bool unsteady) { edit(node).unsteady = unsteady; }
   /// Ends every fault of a wire but the partition's.
   void reset_wires();
+  /// Draws what packets meet by `seed` from here on; distances stay.
+  void diverge(uint64_t seed) { random_ = Random(mix64(seed ^ seed_)); }
 
   [[nodiscard]] const Wire& wire(NodeIndex node) const {
     return node < wires_.size() ? wires_[node] : kSound;

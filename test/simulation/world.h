@@ -249,6 +249,11 @@ class World : private StreamHost {
   [[nodiscard]] size_t open_streams(NodeIndex node) const { return streams_.open_streams(node); }
   [[nodiscard]] uint64_t trace_hash() const { return hash_.value(); }
   Random& random() { return random_; }
+  /// From here on the world's chance, links included, is drawn by `seed`: copies of one world part.
+  void diverge(uint64_t seed) {
+    random_ = Random(mix64(seed));
+    network_.diverge(seed);
+  }
 
  private:
   /// At one instant: what arrives comes before timers (a daemon drains its sockets first).

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "test/catch.h"
+#include "test/simulation/experiments/forked.h"
 #include "test/simulation/experiments/lab.h"
 #include "test/simulation/experiments/report.h"
 
@@ -51,6 +52,38 @@ TEST_CASE("a chart escapes its texts and leaves out what was not measured") {
   CHECK(svg.find("x, two") == std::string::npos);
   CHECK(svg.find("nan") == std::string::npos);
   CHECK(svg.find("inf") == std::string::npos);
+}
+
+TEST_CASE("copies of a process give their numbers in order, and their death is told") {
+  const auto results = run_forked("copies", 5, 2, [](size_t i) {
+    return std::vector<double>(i * 1000, static_cast<double>(i) / 3);
+  });
+  REQUIRE(results.size() == 5);
+  for (size_t i = 0; i < results.size(); ++i) {
+    CHECK(results[i] == std::vector<double>(i * 1000, static_cast<double>(i) / 3));
+  }
+  CHECK_THROWS_WITH(run_forked("copies", 2, 1,
+                               [](size_t i) -> std::vector<double> {
+                                 if (i == 1) throw std::runtime_error("no");
+                                 return {};
+                               }),
+                    "run 1 died");
+}
+
+TEST_CASE("clusters continue from one boot, apart by their seeds") {
+  const auto run = [](uint64_t seed) {
+    Lab lab(starling(), 1, 10);
+    REQUIRE(lab.settle());
+    return run_forked("clusters", 1, 1, [&](size_t) {
+      lab.diverge(seed);
+      lab.world.run_for(5s);
+      const uint64_t hash = lab.world.trace_hash();
+      return std::vector<double>{static_cast<double>(hash >> 32),
+                                 static_cast<double>(hash & 0xffff'ffff)};
+    });
+  };
+  CHECK(run(2) == run(2));
+  CHECK(run(2) != run(3));
 }
 
 TEST_CASE("rows are chosen by their whole name, or by a part of it") {

@@ -140,6 +140,8 @@ uint64_t Lab::suspicions() const {
 
 namespace {
 
+constexpr uint64_t kLabStream = 0x6c6162;  // apart from what the world draws
+
 WorldOptions world_options(const Contender& contender, uint64_t seed, size_t known,
                            const std::function<void(WorldOptions&)>& change) {
   WorldOptions options;
@@ -158,7 +160,7 @@ Lab::Lab(const Contender& contender, uint64_t seed, size_t members, bool known,
       log(world),
       modelled_(contender.memberlist.has_value()),
       members_(members),
-      random_(mix64(seed ^ 0x6c6162)) {
+      random_(mix64(seed ^ kLabStream)) {
   const Network& network = world.network();
   for (NodeIndex node = 0; node < members; ++node) {
     std::map<std::string, std::string> tags;
@@ -188,6 +190,11 @@ bool Lab::settle() {
   world.run_for(12s + random_time(2s));
   log.clear();
   return true;
+}
+
+void Lab::diverge(uint64_t seed) {
+  world.diverge(seed);
+  random_ = Random(mix64(seed ^ kLabStream));
 }
 
 Duration Lab::random_time(Duration bound) {

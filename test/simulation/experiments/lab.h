@@ -87,6 +87,8 @@ class Lab {
   /// Suspicions that were begun so far; of the memberlist model.
   [[nodiscard]] uint64_t suspicions() const;
   [[nodiscard]] size_t members() const { return members_; }
+  /// From here on chance is drawn by `seed`, but for what the members themselves draw.
+  void diverge(uint64_t seed);
   /// A random time below `bound`.
   Duration random_time(Duration bound);
   /// `count` of the members, never the seed of the joins.
