@@ -8,17 +8,18 @@ import signal
 import subprocess
 import time
 
+import profile_processor as profile
 from fleet import Fleet, traffic
 from rpc import Collector
 
 QUIET = 3.0  # seconds of rest before something is measured
 
 
-def started(kind, count, handler=None):
+def started(kind, count, handler=None, arguments=()):
     """A fleet in which all agree; `handler`: (event, command) that every agent has."""
     fleet = Fleet(kind)
     try:
-        fleet.start(count, fleet.handler(*handler) if handler else ())
+        fleet.start(count, (*arguments, *(fleet.handler(*handler) if handler else ())))
         if fleet.agreed() is None:
             raise RuntimeError(f"{count} agents of {kind.label} did not agree")
     except BaseException:
@@ -249,6 +250,34 @@ def detection(kind, settings):
     return figures
 
 
+def cryptography(kind, settings):
+    """What sealing and signatures add to the processor time of an event: 100 members with a cluster
+    key, ten events a second, less what the same cluster takes at rest. Serf's binary has no symbols
+    that would tell."""
+    if kind.name != "starling":
+        return {}
+    count, seconds = settings.members(100), settings.seconds(20)
+    key = subprocess.run([kind.binary, "keygen"], capture_output=True, text=True,
+                         check=True).stdout.strip()
+    with started(kind, count, arguments=("-encrypt", key)) as fleet:
+        sender = fleet.agents[0].connect()
+        names = profile.cryptographic_symbols()
+        at_rest = profile.sample(fleet, seconds, names)
+        sent = 0
+
+        def send_on():
+            nonlocal sent
+            sender.event(f"event-{sent}", b"x" * 100)
+            sent += 1
+        busy = profile.sample(fleet, seconds, names, each=0.1, act=send_on)
+    whole = busy.seconds - at_rest.seconds
+    of_sodium = busy.within - at_rest.within
+    deliveries = sent * count
+    return {"processor of an event at a member, us": [1e6 * whole / deliveries],
+            "of these in libsodium, us": [1e6 * of_sodium / deliveries],
+            "sealing and signatures add, %": [100 * of_sodium / (whole - of_sodium)]}
+
+
 def handler_latency(kind, settings):
     """From the RPC's answer to an event to the first line of its handler, on the same host."""
     values = []
@@ -392,6 +421,7 @@ ALL = {
     "flood": flood,
     "query": query,
     "detection": detection,
+    "cryptography": cryptography,
     "handler-latency": handler_latency,
     "handler-rate": handler_rate,
     "handler-stall": handler_stall,

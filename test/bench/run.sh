@@ -40,7 +40,7 @@ if [ -z "${BENCH_INSIDE:-}" ]; then
     echo "test/bench/run.sh: namespaces want root" >&2
     exit 1
   fi
-  need iproute2 python3-msgpack serf
+  need iproute2 python3-msgpack serf linux-perf binutils
   if [ -z "${STARLING_BINARY:-}" ]; then
     need libbenchmark-dev
     cmake -S "$root" --preset release -DSTARLING_BENCH=ON >/dev/null
