@@ -14,6 +14,7 @@
 #include "agent/config/tags_file.h"
 #include "agent/control/socket_path.h"
 #include "agent/handler_specs.h"
+#include "agent/memory.h"
 #include "membership/limits.h"
 
 namespace starling::agent {
@@ -24,6 +25,8 @@ namespace {
 constexpr auto kHandlerGrace = std::chrono::seconds(3);
 // For clients of Serf's RPC that have been told of the leave to close their connections.
 constexpr auto kFarewell = std::chrono::milliseconds(500);
+// After the start or a reload, until what that alone needed is given back.
+constexpr auto kSettled = std::chrono::seconds(2);
 // If stopping takes longer than this, something is broken: the agent ends all the same.
 constexpr auto kStopLimit = std::chrono::seconds(8);
 
@@ -48,6 +51,7 @@ Agent::Agent(Config config, Environment environment)
       notify_(environment_, ::getpid()),
       signals_(io_),
       watchdog_(io_),
+      settling_(io_),
       deadline_(io_) {}
 
 // --- start -------------------------------------------------------------------------------------
@@ -252,6 +256,7 @@ void Agent::joined() {
   if (discovery_) discovery_->start();
   print_banner();
   notify_.ready();
+  settle();
 }
 
 void Agent::print_banner() const {
@@ -283,6 +288,13 @@ void Agent::beat() {
   watchdog_.expires_after(*interval);
   watchdog_.async_wait([this](const asio::error_code& error) {
     if (!error) beat();
+  });
+}
+
+void Agent::settle() {
+  settling_.expires_after(kSettled);
+  settling_.async_wait([](const asio::error_code& error) {
+    if (!error) give_back_memory();
   });
 }
 
@@ -327,6 +339,7 @@ Result<void> Agent::reload() {
     log_->error("agent", "nothing is reloaded: " + taken.error().message);
   }
   notify_.ready();
+  settle();
   return taken;
 }
 
@@ -453,6 +466,7 @@ int run_agent(const std::vector<FlagValue>& flags) {
   // Neither core dumps nor other processes of this user get at keys. Handlers are as ever: a new
   // program begins dumpable.
   ::prctl(PR_SET_DUMPABLE, 0);
+  share_one_heap();
   try {
     const Environment environment = Environment::of_process();
     auto config = load_quietly(flags, environment);

@@ -62,6 +62,8 @@ class Agent {
   void joined();
   void print_banner() const;
   void beat();
+  /// Gives back, a little later, the memory that what has just been done took.
+  void settle();
 
   // --- connections (agent_events.cc) ---
   Result<void> open_dispatcher();
@@ -121,6 +123,7 @@ class Agent {
   std::unique_ptr<Statsd> statsd_;   // none: nobody is told
   asio::signal_set signals_;
   asio::steady_timer watchdog_;
+  asio::steady_timer settling_;
   asio::steady_timer deadline_;  // of the leave, then of the stop
 
   uint64_t member_events_ = 0;
