@@ -16,7 +16,8 @@ using membership::MemberChange;
 namespace {
 
 constexpr const char* kComponent = "nodes";
-constexpr auto kTick = std::chrono::seconds(1);
+constexpr auto kShortestWait = std::chrono::milliseconds(500);
+constexpr auto kLongestWait = std::chrono::minutes(1);  // the clock of the host may be set
 constexpr size_t kPage = size_t{64} << 10;
 // Of one query, which has to fit a packet.
 constexpr size_t kToldBytes = 800;
@@ -64,7 +65,7 @@ void AdmissionDesk::begin() {
     return admissions_.admits(id, name, unix_milliseconds());
   });
   say_own_state();
-  tick();
+  arm();
 }
 
 void AdmissionDesk::review() {
@@ -72,6 +73,7 @@ void AdmissionDesk::review() {
   admissions_.review(unix_milliseconds());
   parts_.cluster.review_members();
   say_own_state();
+  arm();
 }
 
 /// So that nobody takes a fence for closed that is open.
@@ -115,20 +117,39 @@ void AdmissionDesk::saw(const membership::MemberEvent& event) {
   if (event.member.id == parts_.cluster.node().identity().id) return;
   const size_t others = std::max<size_t>(parts_.cluster.node().up_count(), 2) - 1;
   const bool chosen = randombytes_uniform(static_cast<uint32_t>(others)) < kAskers;
-  if (wanted_.empty() && (!pulled_once_ || chosen)) wanted_ = event.member.name;
+  if (!wanted_.empty() || (pulled_once_ && !chosen)) return;
+  wanted_ = event.member.name;
+  arm();
+}
+
+/// Where nobody says anything about nodes, the host is not woken for them.
+void AdmissionDesk::arm() {
+  if (!used() && wanted_.empty()) return;
+  std::chrono::milliseconds wait = kShortestWait;
+  if (wanted_.empty() || pulling_) {
+    const int64_t due = std::min(admissions_.next_end_ms(), next_pull_ms_);
+    wait = std::clamp<std::chrono::milliseconds>(
+        std::chrono::milliseconds(due - unix_milliseconds()), kShortestWait, kLongestWait);
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (timer_.expiry() > now && timer_.expiry() <= now + wait) return;
+  timer_.expires_after(wait);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    tick();
+    arm();
+  });
 }
 
 void AdmissionDesk::tick() {
-  timer_.expires_after(kTick);
-  timer_.async_wait([this](const asio::error_code& error) {
-    if (!error) tick();
-  });
   const int64_t now = unix_milliseconds();
   if (now >= admissions_.next_end_ms()) review();
   if (pulling_) return;
   if (wanted_.empty() && used() && now >= next_pull_ms_) {
     const std::vector<std::string> names = others();
-    if (!names.empty()) {
+    if (names.empty()) {
+      next_pull_ms_ = now + kLeastInterval_ms;  // who comes is asked
+    } else {
       wanted_ = names[randombytes_uniform(static_cast<uint32_t>(names.size()))];
     }
   }
@@ -167,9 +188,11 @@ void AdmissionDesk::pull_page(const std::shared_ptr<Pull>& pull) {
                     alive = std::weak_ptr<bool>(alive_)](const membership::QueryEnded&) {
     if (!alive.lock()) return;
     pulling_ = false;
+    arm();
     if (!*answer) {
       unkept_ = std::move(pull->news);
       if (!pulled_once_) next_pull_ms_ = unix_milliseconds() + kTryAgain_ms;
+      arm();
       if (review_later_) review_soon();
       return;
     }
@@ -243,6 +266,7 @@ void AdmissionDesk::review_soon() {
   if (pulling_) return;
   if (pulled_once_ || others().empty()) return review();
   next_pull_ms_ = std::min(next_pull_ms_, unix_milliseconds() + kTryAgain_ms);
+  arm();
 }
 
 /// Nobody waits for the answer.
@@ -275,7 +299,10 @@ void AdmissionDesk::answer(const membership::QueryArrived& query) {
     return parts_.cluster.answer_query(
         query.id, {membership::ReplyKind::kFailed, {}, "the request cannot be read"});
   }
-  if (question.ask_me() && wanted_.empty()) wanted_ = query.source;
+  if (question.ask_me() && wanted_.empty()) {
+    wanted_ = query.source;
+    arm();
+  }
   std::string refused;
   std::vector<trust::Statement> news;
   for (const trust::Statement& statement : question.told()) {

@@ -61,6 +61,8 @@ class AdmissionDesk {
  private:
   struct Pull;
 
+  /// Sets the timer for what is due next.
+  void arm();
   void tick();
   void pull(const std::string& from);
   void pull_page(const std::shared_ptr<Pull>& pull);
