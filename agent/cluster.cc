@@ -22,6 +22,8 @@ namespace {
 // The others of them are tried ever more rarely.
 constexpr size_t kGoneToTry = 64;
 constexpr size_t kDrainAtOnce = 512;
+// The timer is moved when it would fire in vain so much too early.
+constexpr auto kVoid = std::chrono::milliseconds(20);
 constexpr auto kCoordinatesInterval = std::chrono::minutes(1);
 constexpr auto kClocksInterval = std::chrono::milliseconds(500);
 // A query is remembered for longer than it lasts: copies of it may be under way.
@@ -146,13 +148,12 @@ Transport::Callbacks Cluster::transport_callbacks() {
   callbacks.on_datagram = [this](const membership::Address& from, std::string_view plain) {
     if (!started_) return;
     node_->receive_datagram(now(), from, plain);
-    pump();
   };
   callbacks.on_refused = [this](const membership::Address& peer) {
     if (!started_) return;
     node_->datagram_refused(now(), peer);
-    pump();
   };
+  callbacks.on_delivered = [this] { pump(); };
   callbacks.on_accepted = [this](membership::StreamId stream, const membership::Address& from) {
     if (!started_) return transport_->close_stream(stream);
     node_->stream_accepted(now(), stream, from);
@@ -190,8 +191,9 @@ TimePoint Cluster::now() {
 
 void Cluster::arm() {
   const TimePoint due = node_->next_deadline();
-  // A timer that fires too early costs less than setting it anew for every packet.
-  if (due >= armed_) return;
+  // A timer that fires too early costs less than setting it anew for every packet. But at rest,
+  // when a probe has been answered and its deadline is void, that would be half of all wake-ups.
+  if (due >= armed_ && (due == membership::kNever || due - armed_ < kVoid)) return;
   armed_ = std::max(due, now());
   timer_.expires_at(std::chrono::steady_clock::time_point(
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(armed_.time_since_epoch())));
@@ -226,6 +228,7 @@ void Cluster::pump() {
     for (membership::Action& action : actions) carry_out(batch, action);
   }
   pumping_ = false;
+  transport_->flush();
   if (!batch.changes.empty() || !batch.deliveries.empty()) save(std::move(batch));
   save_clocks_soon();
   arm();

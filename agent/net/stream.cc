@@ -166,8 +166,8 @@ void Stream::readable() {
 }
 
 Stream::ReadResult Stream::read_some() {
-  std::string& scratch = owner_->scratch;
-  const ssize_t count = recv(socket_.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+  char* const scratch = owner_->scratch.get();
+  const ssize_t count = recv(socket_.get(), scratch, StreamOwner::kScratch, MSG_DONTWAIT);
   if (count < 0 && would_block(errno)) return ReadResult::kEmpty;
   if (count <= 0) {
     closed_by_peer(count == 0 ? 0 : errno);
@@ -182,7 +182,7 @@ Stream::ReadResult Stream::read_some() {
     return ReadResult::kEnd;
   }
   if (state_ == State::kOpen) set_deadline(limits_.idle_timeout);
-  received({scratch.data(), size});
+  received({scratch, size});
   return over() ? ReadResult::kEnd : ReadResult::kMore;
 }
 

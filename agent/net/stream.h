@@ -33,7 +33,9 @@ class StreamOwner {
   virtual void stream_over(Stream& stream) = 0;
 
   TransportStatistics statistics;
-  std::string scratch;  ///< what is read lands here first: idle streams hold no buffer
+  static constexpr size_t kScratch = 64U << 10;
+  /// What is read lands here first: idle streams hold no buffer.
+  std::unique_ptr<char[]> scratch;
 };
 
 class Stream : public std::enable_shared_from_this<Stream> {

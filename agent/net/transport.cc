@@ -27,7 +27,6 @@ using membership::kFirstAcceptedStream;
 // Work in one turn of the loop, so that timers and other sockets have theirs.
 constexpr size_t kDatagramsAtOnce = 4 * UdpSocket::kBatch;
 constexpr int kAcceptsAtOnce = 16;
-constexpr size_t kScratch = 64U << 10;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -47,7 +46,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
         listener_(std::move(sockets.listener)),
         listener_wait_(io, listener_.get()),
         accept_timer_(io) {
-    scratch.resize(kScratch);
+    scratch = std::make_unique_for_overwrite<char[]>(StreamOwner::kScratch);
   }
 
   void start() {
@@ -56,7 +55,8 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   }
   void stop();
 
-  bool send(const Address& to, std::string_view plain);
+  void send(const Address& to, std::string_view plain);
+  void flush();
   size_t drain(size_t max_datagrams) { return in_callback_ ? 0 : read_datagrams(max_datagrams); }
   void open_stream(StreamId id, const Address& to, membership::Duration timeout);
   void send_stream(StreamId id, std::string_view message);
@@ -78,10 +78,13 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
 
   void wait_datagrams();
   size_t read_datagrams(size_t max);
-  void datagram(const UdpSocket::Datagram& datagram);
+  /// True when it was delivered.
+  bool datagram(const UdpSocket::Datagram& datagram);
   void count(OpenFailure failure, const Address& from);
   void note_stranger(const Address& from, StrangerReason reason);
-  void deliver_refusals();
+  bool deliver_refusals();
+  void post_refusals();
+  void read_errors();
 
   void wait_connections();
   void accept_connections();
@@ -107,7 +110,6 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   asio::posix::stream_descriptor listener_wait_;  // waits, does not own
   asio::steady_timer accept_timer_;
   Strangers strangers_;
-  std::string sealed_;
   std::vector<Address> refused_;
   bool refusals_posted_ = false;
   bool in_callback_ = false;
@@ -131,35 +133,45 @@ void Transport::Impl::stop() {
 
 // --- datagrams ---
 
-bool Transport::Impl::send(const Address& to, std::string_view plain) {
+void Transport::Impl::send(const Address& to, std::string_view plain) {
   if (plain.size() > membership::kMaxPacket) {
     ++statistics.send_too_large;
-    return false;
+    return;
   }
-  sealer_.seal(plain, sealed_);
-  const UdpSocket::SendResult result = udp_.send(to, sealed_);
-  if (udp_.has_refusals() && !refusals_posted_) {
-    refusals_posted_ = true;
-    asio::post(io_, [weak = weak_from_this()] {
-      const auto self = weak.lock();
-      if (!self || self->stopped_) return;
-      self->refusals_posted_ = false;
-      self->deliver_refusals();
-    });
+  if (udp_.full()) flush();
+  std::string* sealed = udp_.add(to);
+  if (sealed == nullptr) {
+    ++statistics.send_failed;
+    return;
   }
-  switch (result) {
-    case UdpSocket::SendResult::kSent:
-      ++statistics.packets_sent;
-      statistics.bytes_sent += sealed_.size();
-      return true;
-    case UdpSocket::SendResult::kBufferFull:
-      ++statistics.send_buffer_full;
-      break;
-    case UdpSocket::SendResult::kFailed:
-      ++statistics.send_failed;
-      break;
-  }
-  return false;
+  sealer_.seal(plain, *sealed);
+}
+
+void Transport::Impl::flush() {
+  if (!udp_.waiting()) return;
+  const UdpSocket::Sent result = udp_.flush();
+  statistics.packets_sent += result.sent;
+  statistics.bytes_sent += result.bytes;
+  statistics.send_buffer_full += result.buffer_full;
+  statistics.send_failed += result.failed;
+  post_refusals();
+}
+
+/// Woken, and nothing has come: it may have been the error queue.
+void Transport::Impl::read_errors() {
+  udp_.read_error_queue();
+  if (deliver_refusals()) call(callbacks_.on_delivered);
+}
+
+/// What flush() came across is told later: no callback runs inside it.
+void Transport::Impl::post_refusals() {
+  if (!udp_.has_refusals() || std::exchange(refusals_posted_, true)) return;
+  asio::post(io_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || self->stopped_) return;
+    self->refusals_posted_ = false;
+    if (self->deliver_refusals()) self->call(self->callbacks_.on_delivered);
+  });
 }
 
 void Transport::Impl::wait_datagrams() {
@@ -168,37 +180,41 @@ void Transport::Impl::wait_datagrams() {
                        [weak = weak_from_this()](const asio::error_code& error) {
                          const auto self = weak.lock();
                          if (error || !self || self->stopped_) return;
-                         self->read_datagrams(kDatagramsAtOnce);
+                         if (self->read_datagrams(kDatagramsAtOnce) == 0) self->read_errors();
                          self->wait_datagrams();
                        });
 }
 
 size_t Transport::Impl::read_datagrams(size_t max) {
   size_t total = 0;
-  while (total < max) {
+  bool more = true;
+  while (more && total < max) {
     const size_t wanted = std::min(max - total, UdpSocket::kBatch);
     const auto& batch = udp_.read(wanted);
-    for (const UdpSocket::Datagram& item : batch) datagram(item);
+    bool delivered = false;
+    for (const UdpSocket::Datagram& item : batch) delivered = datagram(item) || delivered;
     total += batch.size();
-    if (batch.size() < wanted) break;
+    more = batch.size() == wanted;
+    if (!more) delivered = deliver_refusals() || delivered;
+    if (delivered) call(callbacks_.on_delivered);
   }
-  deliver_refusals();
   return total;
 }
 
-void Transport::Impl::datagram(const UdpSocket::Datagram& datagram) {
+bool Transport::Impl::datagram(const UdpSocket::Datagram& datagram) {
   if (datagram.cut) {
     ++statistics.dropped_too_large;
-    return;
+    return false;
   }
   const auto plain = sealer_.open(datagram.bytes);
   if (!plain) {
     count(plain.error(), datagram.from);
-    return;
+    return false;
   }
   ++statistics.packets_received;
   statistics.bytes_received += datagram.bytes.size();
   call(callbacks_.on_datagram, datagram.from, *plain);
+  return true;
 }
 
 void Transport::Impl::note_stranger(const Address& from, StrangerReason reason) {
@@ -240,12 +256,15 @@ void Transport::Impl::count(OpenFailure failure, const Address& from) {
   }
 }
 
-void Transport::Impl::deliver_refusals() {
+/// True when there were any.
+bool Transport::Impl::deliver_refusals() {
+  if (!udp_.has_refusals()) return false;
   udp_.take_refusals(refused_);
   std::vector<Address> refused;
   refused.swap(refused_);
   statistics.refused += refused.size();
   for (const Address& peer : refused) call(callbacks_.on_refused, peer);
+  return !refused.empty();
 }
 
 // --- streams ---
@@ -379,8 +398,9 @@ Result<std::unique_ptr<Transport>> Transport::open(asio::io_context& io, const A
                                                    const Keyring& keyring,
                                                    const membership::NodeId& self, uint32_t epoch,
                                                    Callbacks callbacks, TransportLimits limits) {
-  STARLING_ASSERT(callbacks.on_datagram && callbacks.on_refused && callbacks.on_accepted &&
-                  callbacks.on_opened && callbacks.on_message && callbacks.on_closed);
+  STARLING_ASSERT(callbacks.on_datagram && callbacks.on_refused && callbacks.on_delivered &&
+                  callbacks.on_accepted && callbacks.on_opened && callbacks.on_message &&
+                  callbacks.on_closed);
   auto sockets = bind_sockets(bind, limits.receive_buffer);
   if (!sockets) return tl::unexpected(std::move(sockets.error()));
   auto impl = std::make_shared<Impl>(io, std::move(*sockets), keyring, self, epoch,
@@ -395,8 +415,12 @@ Transport::~Transport() {
   impl_->stop();
 }
 
-bool Transport::send(const Address& to, std::string_view plain) {
-  return impl_->send(to, plain);
+void Transport::send(const Address& to, std::string_view plain) {
+  impl_->send(to, plain);
+}
+
+void Transport::flush() {
+  impl_->flush();
 }
 
 void Transport::open_stream(StreamId id, const Address& to, membership::Duration timeout) {

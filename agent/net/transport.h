@@ -4,8 +4,8 @@
 // streams. Everything that crosses is sealed. Knows nothing of what the bytes mean.
 //
 // Event-loop thread only. Callbacks run from the loop and from drain(), never inside send(),
-// open_stream(), send_stream() or close_stream(); they may call any of these. They must not destroy
-// the Transport. After its destruction none is called.
+// flush(), open_stream(), send_stream() or close_stream(); they may call any of these. They must
+// not destroy the Transport. After its destruction none is called.
 //
 // What comes from outside is bounded: datagrams and streams handled in one turn of the loop,
 // streams, handshakes, bytes held per stream, time without progress. Each drop is counted.
@@ -104,6 +104,8 @@ class Transport {
     std::function<void(const Address& from, std::string_view plain)> on_datagram;
     /// The peer's host answered that nobody listens on its port (ICMP port unreachable).
     std::function<void(const Address& peer)> on_refused;
+    /// Follows one or more of these two, as many as came at once: time to answer.
+    std::function<void()> on_delivered;
     /// Another agent opened a stream, and proved to hold one of our keys. Ids are not used twice.
     std::function<void(StreamId stream, const Address& from)> on_accepted;
     std::function<void(StreamId stream)> on_opened;
@@ -123,8 +125,11 @@ class Transport {
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
 
-  /// Sends one datagram of at most kMaxPacket plain bytes. False when it was dropped (counted).
-  bool send(const Address& to, std::string_view plain);
+  /// Takes one datagram of at most kMaxPacket plain bytes, to be sent with others: by flush(), or
+  /// as soon as there are many. What cannot be sent is dropped and counted.
+  void send(const Address& to, std::string_view plain);
+  /// Sends what send() has taken. To be called at the end of each turn that has sent.
+  void flush();
 
   /// Connects and shakes hands; on_opened or on_closed follows, at the latest after `timeout`.
   /// `id` < kFirstAcceptedStream, never used before.

@@ -57,16 +57,11 @@ class Target {
     using membership::StreamEnd;
     using membership::StreamId;
     return {
-        .on_datagram =
-            [this](const Address& from, std::string_view plain) {
-              node_.receive_datagram(now(), from, plain);
-              carry_out();
-            },
-        .on_refused =
-            [this](const Address& peer) {
-              node_.datagram_refused(now(), peer);
-              carry_out();
-            },
+        .on_datagram = [this](
+                           const Address& from,
+                           std::string_view plain) { node_.receive_datagram(now(), from, plain); },
+        .on_refused = [this](const Address& peer) { node_.datagram_refused(now(), peer); },
+        .on_delivered = [this] { carry_out(); },
         .on_accepted =
             [this](StreamId stream, const Address& from) {
               node_.stream_accepted(now(), stream, from);
@@ -102,6 +97,7 @@ class Target {
         transport_->close_stream(close->stream);
       }
     }
+    transport_->flush();
   }
 
   Node node_;

@@ -71,6 +71,7 @@ struct Peer {
               if (react_to_datagram) react_to_datagram();
             },
         .on_refused = [this](const membership::Address& peer) { refused.push_back(peer); },
+        .on_delivered = [this] { ++deliveries; },
         .on_accepted =
             [this](membership::StreamId stream, const membership::Address& from) {
               accepted.emplace_back(stream, from);
@@ -86,6 +87,10 @@ struct Peer {
     };
   }
 
+  void send(const membership::Address& to, std::string_view plain) const {
+    transport->send(to, plain);
+    transport->flush();
+  }
   [[nodiscard]] membership::Address address() const { return transport->local_address(); }
   [[nodiscard]] TransportStatistics statistics() const { return transport->statistics(); }
 
@@ -93,6 +98,7 @@ struct Peer {
   std::string error;
   std::vector<std::pair<membership::Address, std::string>> datagrams;
   std::vector<membership::Address> refused;
+  size_t deliveries = 0;
   std::vector<std::pair<membership::StreamId, membership::Address>> accepted;
   std::vector<membership::StreamId> opened_streams;
   std::map<membership::StreamId, std::vector<std::string>> messages;

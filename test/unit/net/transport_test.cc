@@ -47,11 +47,11 @@ void exchange(const Address& bind_a, const Address& bind_b, const std::string& t
   REQUIRE(b.transport != nullptr);
   CHECK(a.address().port() != 0);
   const Address to_b = *Address::from_ip(target_ip, b.address().port());
-  CHECK(a.transport->send(to_b, "ping"));
+  a.send(to_b, "ping");
   REQUIRE(run_until(io, [&] { return !b.datagrams.empty(); }));
   CHECK(b.datagrams[0].second == "ping");
   CHECK(b.datagrams[0].first.port() == a.address().port());
-  CHECK(b.transport->send(b.datagrams[0].first, "ack"));
+  b.send(b.datagrams[0].first, "ack");
   REQUIRE(run_until(io, [&] { return !a.datagrams.empty(); }));
   CHECK(a.datagrams[0] == std::pair<Address, std::string>(to_b, "ack"));
   a.transport->open_stream(1, to_b, std::chrono::seconds(5));
@@ -161,8 +161,8 @@ TEST_CASE("keys change while agents talk") {
   size_t sent = 0;
   membership::StreamId stream = 0;
   const auto talk = [&] {
-    CHECK(a.transport->send(b.address(), "by datagram"));
-    CHECK(b.transport->send(a.address(), "back"));
+    a.send(b.address(), "by datagram");
+    b.send(a.address(), "back");
     ++sent;
     a.transport->open_stream(++stream, b.address(), std::chrono::seconds(5));
     for (membership::StreamId open = 1; open <= stream; ++open) {
@@ -200,10 +200,10 @@ TEST_CASE("a datagram over the limit is not sent") {
   asio::io_context io;
   Peer a(io, 1);
   Peer b(io, 2);
-  CHECK(a.transport->send(b.address(), std::string(membership::kMaxPacket, 'x')));
-  CHECK_FALSE(a.transport->send(b.address(), std::string(membership::kMaxPacket + 1, 'x')));
+  a.send(b.address(), std::string(membership::kMaxPacket, 'x'));
+  a.send(b.address(), std::string(membership::kMaxPacket + 1, 'x'));
   CHECK(a.statistics().send_too_large == 1);
-  CHECK_FALSE(a.transport->send(*Address::parse("[::1]:9"), "x"));  // bound to IPv4
+  a.send(*Address::parse("[::1]:9"), "x");  // bound to IPv4
   CHECK(a.statistics().send_failed == 1);
   REQUIRE(run_until(io, [&] { return b.datagrams.size() == 1; }));
 }
@@ -213,7 +213,7 @@ void refusal_is_reported(const std::string& bind_ip, const std::string& target_i
   Peer a(io, 1, kTestKey, *Address::from_ip(bind_ip, 0));
   REQUIRE(a.transport != nullptr);
   const Address nobody = closed_port(io, target_ip);
-  CHECK(a.transport->send(nobody, "is anybody there"));
+  a.send(nobody, "is anybody there");
   REQUIRE(run_until(io, [&] { return !a.refused.empty(); }));
   CHECK(a.refused[0] == nobody);
   CHECK(a.statistics().refused == 1);
@@ -233,8 +233,8 @@ TEST_CASE("one peer's refusal takes nothing from datagrams to others") {
   Peer b(io, 2);
   const Address nobody = closed_port(io);
   for (int i = 0; i < 50; ++i) {
-    CHECK(a.transport->send(nobody, "x"));  // its refusal is pending when the next one is sent
-    CHECK(a.transport->send(b.address(), "y"));
+    a.send(nobody, "x");  // its refusal is pending when the next one is sent
+    a.send(b.address(), "y");
   }
   CHECK(a.refused.empty());  // no callback inside send()
   REQUIRE(run_until(io, [&] { return b.datagrams.size() == 50; }));
@@ -244,11 +244,58 @@ TEST_CASE("one peer's refusal takes nothing from datagrams to others") {
   CHECK(a.statistics().send_failed == 0);
 }
 
+TEST_CASE("what one turn has to say goes out together, in its order") {
+  asio::io_context io;
+  Peer a(io, 1);
+  Peer b(io, 2);
+  for (int i = 0; i < 10; ++i) a.transport->send(b.address(), std::to_string(i));
+  CHECK(a.statistics().packets_sent == 0);
+  CHECK(b.transport->drain(100) == 0);
+  a.transport->flush();
+  CHECK(a.statistics().packets_sent == 10);
+  CHECK(a.statistics().bytes_sent == 10 * (1 + kSealOverhead));
+  CHECK(b.transport->drain(100) == 10);
+  CHECK(b.deliveries == 1);
+  for (size_t i = 0; i < b.datagrams.size(); ++i) CHECK(b.datagrams[i].second == std::to_string(i));
+  // More than there is room for does not wait.
+  for (int i = 0; i < 100; ++i) a.transport->send(b.address(), std::to_string(i));
+  CHECK(a.statistics().packets_sent > 10);
+  a.transport->flush();
+  a.transport->flush();
+  CHECK(a.statistics().packets_sent == 110);
+  CHECK(b.transport->drain(1000) == 100);
+  CHECK(b.deliveries == 3);
+  REQUIRE(b.datagrams.size() == 110);
+  CHECK(b.datagrams[109].second == "99");
+}
+
+TEST_CASE("a datagram that cannot be sent takes nothing from those beside it") {
+  asio::io_context io;
+  Peer a(io, 1);
+  Peer b(io, 2);
+  const Address far = *Address::parse("192.0.2.1:9");  // the kernel sends nothing there from 127/8
+  const Address nobody = closed_port(io);
+  for (int i = 0; i < 5; ++i) {
+    a.transport->send(far, "x");
+    a.transport->send(b.address(), std::to_string(i));
+    a.transport->send(nobody, "x");
+    a.transport->send(*Address::parse("[::1]:9"), "x");
+  }
+  a.transport->flush();
+  CHECK(a.statistics().packets_sent == 10);
+  CHECK(a.statistics().send_failed == 10);
+  CHECK(b.transport->drain(100) == 5);
+  CHECK(a.refused.empty());  // no callback inside flush()
+  REQUIRE(run_until(io, [&] { return a.refused.size() == 5; }));
+  CHECK(a.deliveries > 0);
+  CHECK(a.statistics().refused == 5);
+}
+
 TEST_CASE("drain delivers what is waiting without the loop and not from a callback") {
   asio::io_context io;
   Peer a(io, 1);
   Peer b(io, 2);
-  for (int i = 0; i < 200; ++i) CHECK(a.transport->send(b.address(), std::to_string(i)));
+  for (int i = 0; i < 200; ++i) a.send(b.address(), std::to_string(i));
   size_t nested = 0;
   b.react_to_datagram = [&] { nested += b.transport->drain(100); };
   CHECK(b.transport->drain(150) == 150);
@@ -265,7 +312,7 @@ TEST_CASE("drain finds refusals too") {
   asio::io_context io;
   Peer a(io, 1);
   const Address nobody = closed_port(io);
-  CHECK(a.transport->send(nobody, "x"));
+  a.send(nobody, "x");
   CHECK(a.transport->drain(10) == 0);
   CHECK(a.refused == std::vector<Address>{nobody});
 }
@@ -276,10 +323,10 @@ TEST_CASE("what the kernel had to drop is counted") {
   limits.receive_buffer = 4096;
   Peer a(io, 1);
   Peer b(io, 2, kTestKey, loopback(), limits);
-  for (int i = 0; i < 200; ++i) a.transport->send(b.address(), std::string(1000, 'x'));
+  for (int i = 0; i < 200; ++i) a.send(b.address(), std::string(1000, 'x'));
   b.transport->drain(1000);
   CHECK(b.datagrams.size() < 200);
-  a.transport->send(b.address(), "the next one carries the count");
+  a.send(b.address(), "the next one carries the count");
   b.transport->drain(1000);
   CHECK(b.statistics().dropped_by_kernel + b.datagrams.size() == 201);
 }
