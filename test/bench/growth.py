@@ -3,6 +3,7 @@
 members, over loopback. Run it by `test/bench/run.sh growth`, which gives it namespaces of its own."""
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -62,31 +63,39 @@ def measure(members, seconds):
     return result
 
 
-def svg(rows):
-    """Memory over members, both logarithmic."""
-    import math
-    left, top, width, height = 70, 50, 620, 300
+def panel(rows, title, value, place):
+    """One plot over the logarithm of the members."""
+    left, width, height = 70, 620, 220
+    top = 50 + place * (height + 80)
     low = math.floor(math.log10(min(row[0] for row in rows)))
     high = math.ceil(math.log10(max(row[0] for row in rows)))
-    most = max(row[1] for row in rows) / 1024 * 1.1
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 30}" '
-             f'height="{top + height + 50}" font-family="sans-serif" font-size="12">',
-             '<rect width="100%" height="100%" fill="white"/>',
-             f'<text x="{left}" y="25" font-size="15">Memory of one agent (PSS, MiB) against '
-             'members</text>']
+    most = max(value(row) for row in rows) * 1.1
+    parts = [f'<text x="{left}" y="{top - 25}" font-size="15">{title}</text>']
     points = []
-    for members, pss, *_ in rows:
-        x = left + (math.log10(members) - low) / (high - low) * width
-        y = top + height - pss / 1024 / most * height
+    for row in rows:
+        x = left + (math.log10(row[0]) - low) / (high - low) * width
+        y = top + height - value(row) / most * height
         points.append(f"{x:.1f},{y:.1f}")
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#1f6feb"/>')
         parts.append(f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">'
-                     f'{short(pss / 1024)}</text>')
+                     f'{short(value(row))}</text>')
         parts.append(f'<text x="{x:.1f}" y="{top + height + 20}" text-anchor="middle">'
-                     f'{members}</text>')
+                     f'{row[0]}</text>')
     parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="#1f6feb"/>')
     parts.append(f'<line x1="{left}" y1="{top + height}" x2="{left + width}" y2="{top + height}" '
                  'stroke="#888"/>')
+    return parts
+
+
+def svg(rows):
+    """Memory and processor over members."""
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" width="720" height="640" '
+             'font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>']
+    parts += panel(rows, "Memory of one agent (PSS, MiB) against members",
+                   lambda row: row[1] / 1024, 0)
+    parts += panel(rows, "Its processor time at rest (% of a core) against members",
+                   lambda row: row[3], 1)
     return "\n".join(parts + ["</svg>", ""])
 
 
