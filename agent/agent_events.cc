@@ -74,10 +74,14 @@ ClusterHooks Agent::cluster_hooks() {
                           to_host(cluster_->node().self()));
   };
   add_judges(hooks);
-  hooks.user_event = [this](const membership::UserEventArrived& event,
-                            const OrderVerdict& verdict) {
-    if (!verdict.allowed) return jobs_->refuse(event.id, verdict.reason);
+  hooks.user_event_seen = [this](const membership::UserEventArrived& event) {
     service_->saw(event);
+    return dispatcher_->has_handler(to_handler_event(event));
+  };
+  hooks.user_event = [this](const membership::UserEventArrived& event, const OrderVerdict& verdict,
+                            bool pending) {
+    if (!verdict.allowed) return jobs_->refuse(event.id, verdict.reason);
+    if (!pending) return jobs_->note_unwanted(event.id);
     jobs_->expect(event.id);
     missed_->arrived(to_handler_event(event, verdict.signer));
   };

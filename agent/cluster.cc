@@ -73,6 +73,7 @@ struct Cluster::Batch {
     std::optional<membership::QueryArrived> query;
     std::optional<membership::MessageId> over;  // a query's
     OrderVerdict verdict = {};
+    bool pending = false;  // of an event: in the store, for its handlers
   };
   std::vector<Delivery> deliveries;  // in order of arrival
 };
@@ -305,13 +306,17 @@ void Cluster::event_arrived(Batch& batch, membership::UserEventArrived event) {
   batch.changes.push_back(
       PutEvent{event.id, event.record, store_.unix_now() - age, own_events_.contains(event.id)});
   if (verdict.used) batch.changes.push_back(*verdict.used);
-  if (verdict.allowed) {
+  const bool pending = verdict.allowed && hooks_.user_event_seen && hooks_.user_event_seen(event);
+  if (pending) {
     batch.changes.push_back(
         PutPending{{event.id, event.ltime, event.name, event.payload, event.coalesce, event.timing,
                     verdict.signer.name, verdict.signer.key_id}});
   }
-  batch.deliveries.push_back(
-      {.event = std::move(event), .query = {}, .over = {}, .verdict = std::move(verdict)});
+  batch.deliveries.push_back({.event = std::move(event),
+                              .query = {},
+                              .over = {},
+                              .verdict = std::move(verdict),
+                              .pending = pending});
 }
 
 void Cluster::query_arrived(Batch& batch, membership::QueryArrived query) {
@@ -365,7 +370,7 @@ void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
     }
     const membership::UserEventArrived& event = *delivery.event;
     auto waiting = own_events_.extract(event.id);
-    if (hooks_.user_event) hooks_.user_event(event, delivery.verdict);
+    if (hooks_.user_event) hooks_.user_event(event, delivery.verdict, delivery.pending);
     if (waiting.empty()) continue;
     if (saved) {
       waiting.mapped()(SentEvent{event.id, event.ltime});

@@ -49,8 +49,12 @@ struct ClusterHooks {
   /// Asked once for each event and query before it is written down. None: all are allowed.
   std::function<OrderVerdict(const membership::UserEventArrived&)> judge_event;
   std::function<OrderVerdict(const membership::QueryArrived&)> judge_query;
-  /// Kept for others; and pending in the store, unless it was refused.
-  std::function<void(const membership::UserEventArrived&, const OrderVerdict&)> user_event;
+  /// Came and was allowed; not written down yet. For those who only look on. True: a handler wants
+  /// it, so that it has to be pending in the store until its jobs are planned.
+  std::function<bool(const membership::UserEventArrived&)> user_event_seen;
+  /// Kept for others. `pending`: see user_event_seen; false when it was refused.
+  std::function<void(const membership::UserEventArrived&, const OrderVerdict&, bool pending)>
+      user_event;
   /// The cluster itself answers those that were refused.
   std::function<void(const membership::QueryArrived&, const OrderVerdict&)> query;
   /// The asker of a query that was delivered wants no more answers.

@@ -114,6 +114,10 @@ void JobLedger::expect(const membership::MessageId& id) {
   arrived(cause);
 }
 
+void JobLedger::note_unwanted(const membership::MessageId& id) {
+  arrived(pending_event_id(id));
+}
+
 void JobLedger::refuse(const membership::MessageId& id, std::string reason) {
   const std::string cause = pending_event_id(id);
   refused_[cause] = std::move(reason);

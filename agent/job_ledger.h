@@ -57,6 +57,8 @@ class JobLedger {
 
   /// The event is pending in the store. Call before it is dispatched.
   void expect(const membership::MessageId& id);
+  /// The event has come, and no handler is for it.
+  void note_unwanted(const membership::MessageId& id);
   /// The event has come, and its handlers do not run, and why.
   void refuse(const membership::MessageId& id, std::string reason);
   /// What an earlier process left, to the dispatcher. Once, before any event.

@@ -251,6 +251,10 @@ std::vector<Dispatcher::Impl::Match> Dispatcher::Impl::match_all(const Event& ev
   return matches;
 }
 
+bool Dispatcher::Impl::has_handler(const Event& event) {
+  return !match_all(event, true).empty();
+}
+
 // --- the directory ---
 
 void Dispatcher::Impl::add_directory_matches(const Event& event, std::vector<Match>& matches) {
@@ -495,6 +499,10 @@ Dispatcher::~Dispatcher() = default;
 void Dispatcher::set_handlers(std::vector<HandlerSpec> specs) {
   impl_->set_handlers(std::move(specs));
 }
+bool Dispatcher::has_handler(const Event& event) {
+  return impl_->has_handler(event);
+}
+
 void Dispatcher::dispatch(Event event, const Host& host) {
   impl_->dispatch(std::move(event), host);
 }

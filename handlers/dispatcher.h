@@ -205,6 +205,8 @@ class Dispatcher {
   /// for its limits, keeps its queue.
   void set_handlers(std::vector<HandlerSpec> specs);
 
+  /// Some handler is for this event, permitted or not.
+  [[nodiscard]] bool has_handler(const Event& event);
   /// A member or user event. `host` counts for all jobs that start from now on.
   void dispatch(Event event, const Host& host);
 

@@ -33,6 +33,7 @@ class Dispatcher::Impl {
         shutdown_timer_(loop) {}
 
   void set_handlers(std::vector<HandlerSpec> specs);
+  [[nodiscard]] bool has_handler(const Event& event);
   void dispatch(Event event, const Host& host);
   void dispatch_query(Event event, const Host& host, std::function<void(QueryOutcome)> answer);
   void cancel_query(const std::string& event_id);

@@ -133,16 +133,15 @@ class Store::Impl {
 
 void Store::Impl::save(Changes changes, Done done) {
   const size_t count = changes.size();
-  {
-    const std::lock_guard guard(mutex_);
-    if (queued_ + count <= limits_.queued_changes || queued_ == 0) {
-      queued_ += count;
-      queue_.push_back({std::move(changes), std::move(done), {}});
-      wake_.notify_one();
-      return;
-    }
-    statistics_.dropped += count;
+  std::unique_lock guard(mutex_);
+  if (queued_ + count <= limits_.queued_changes || queued_ == 0) {
+    queued_ += count;
+    queue_.push_back({std::move(changes), std::move(done), {}});
+    guard.unlock();  // or the worker wakes only to wait for us
+    return wake_.notify_one();
   }
+  statistics_.dropped += count;
+  guard.unlock();
   std::vector<Done> only;
   only.push_back(std::move(done));
   const Result<void> busy =

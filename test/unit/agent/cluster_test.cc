@@ -86,6 +86,25 @@ TEST_CASE_METHOD(Pair, "an event is on disk before anybody hears of it") {
   CHECK(a.events == std::vector<std::string>{"v2"});
 }
 
+TEST_CASE_METHOD(Pair, "who looks on sees an event before the disk has it") {
+  b.has_handler = false;
+  bool before = false;
+  b.on_event = [&](const membership::UserEventArrived&) {
+    before = b.seen == std::vector<std::string>{"v2"};
+  };
+  REQUIRE(a.cluster->send_event("deploy", "v2", false, [](const auto&) {}));
+  turn_until(io, [&] { return !b.events.empty(); });
+  CHECK(before);
+  // Kept for others; there is no handler that it would have to wait for.
+  b.stop();
+  asio::io_context other;
+  auto store = Store::open(other, b.scratch.path());
+  REQUIRE(store);
+  const StoredState state = (*store)->take_state();
+  CHECK(state.events.size() == 1);
+  CHECK(state.pending.empty());
+}
+
 TEST_CASE("what an agent refuses is kept for others and comes to nothing here") {
   asio::io_context io;
   Host a(io, "a");
@@ -114,6 +133,7 @@ TEST_CASE("what an agent refuses is kept for others and comes to nothing here") 
   turn_until(io, [&] { return b.events.size() == 1 && b.refused.size() == 1; });
   CHECK(b.events == std::vector<std::string>{"2"});
   CHECK(b.refused == std::vector<std::string>{"1"});
+  CHECK(b.seen == b.events);
 
   std::vector<membership::QueryAnswered> answers;
   bool ended = false;

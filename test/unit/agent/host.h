@@ -67,8 +67,13 @@ class Host {
     };
     hooks.judge_event = judge_event;
     hooks.judge_query = judge_query;
+    hooks.user_event_seen = [this](const membership::UserEventArrived& event) {
+      seen.push_back(event.payload);
+      return has_handler;
+    };
     hooks.user_event = [this](const membership::UserEventArrived& event,
-                              const OrderVerdict& verdict) {
+                              const OrderVerdict& verdict, bool pending) {
+      CHECK(pending == (has_handler && verdict.allowed));
       if (!verdict.allowed) return refused.push_back(event.payload);
       events.push_back(event.payload);
       if (on_event) on_event(event);
@@ -112,11 +117,13 @@ class Host {
   std::unique_ptr<Cluster> cluster;
 
   std::vector<std::string> members;
+  std::vector<std::string> seen;  ///< events, before they are written down
   std::vector<std::string> events;
   std::vector<std::string> refused;
   std::function<OrderVerdict(const membership::UserEventArrived&)> judge_event;  // before run()
   std::function<OrderVerdict(const membership::QueryArrived&)> judge_query;
   std::function<void(const membership::UserEventArrived&)> on_event;
+  bool has_handler = true;
   bool answer_queries = true;
   bool left = false;
 

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -179,6 +180,22 @@ TEST_CASE("an event without handler comes to nothing at once") {
   Bench bench;
   bench.send(user("a", "", "id"));
   CHECK(bench.planned == std::map<std::string, size_t>{{"id", 0}});
+}
+
+TEST_CASE("it is known beforehand whether a handler is for an event") {
+  const TempDir directory;
+  DispatcherOptions options;
+  options.directory = directory.file("");
+  options.hooks.permits = [](const Event&, const std::string&) { return false; };
+  Bench bench(std::move(options));
+  bench.handlers({"user:deploy=true"});
+  CHECK(bench.dispatcher->has_handler(user("deploy")));  // whether it may run is asked later
+  CHECK_FALSE(bench.dispatcher->has_handler(user("restart")));
+  CHECK_FALSE(bench.dispatcher->has_handler(query("deploy")));
+  directory.touch("user-restart");
+  CHECK_FALSE(bench.dispatcher->has_handler(user("restart")));
+  std::filesystem::permissions(directory.file("user-restart"), std::filesystem::perms::owner_all);
+  CHECK(bench.dispatcher->has_handler(user("restart")));
 }
 
 TEST_CASE("handlers that are not permitted do not run, and that is told once") {
