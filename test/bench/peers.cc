@@ -42,7 +42,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kNetwork = 127U << 24 | 3U << 16;
 constexpr uint32_t kMaxPeers = 60'000;
-constexpr size_t kRecordsInPush = 8;
+constexpr size_t kRecordsInPush = 4;  // signed ones of about 200 bytes fit a packet
 constexpr size_t kPushesUnanswered = 16;
 constexpr auto kRepeat = std::chrono::milliseconds(200);
 /// Each member probes one of all the others in this time (Options::probe_interval of `lan`).
