@@ -88,7 +88,7 @@ def join_later(kind, settings):
     figures = {}
     for count in settings.sizes([60]):
         values = []
-        for _ in range(settings.runs(5)):
+        for _ in range(settings.runs(3)):
             with Fleet(kind) as fleet:
                 for _ in range(count):
                     fleet.add()

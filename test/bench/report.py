@@ -59,6 +59,15 @@ class Report:
         self.figures = {}
         self.others = {}  # {measure: {kind name: share of the machine that others used, %}}
 
+    def keep(self, text):
+        """Takes over what an earlier report wrote as JSON; what is added replaces it."""
+        earlier = json.loads(text)
+        for figure in earlier["figures"]:
+            self.figures[figure["figure"]] = figure["values"]
+        self.others = earlier["others_percent"]
+        self.about = [(what, f'{earlier["about"][what]}, then {value}' if what == "command" else value)
+                      for what, value in self.about]
+
     def add(self, measure, kind, figures, others):
         for figure, values in figures.items():
             self.figures.setdefault(figure, {})[kind.name] = values
