@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 
 import profile_processor as profile
@@ -305,6 +306,32 @@ def handler_latency(kind, settings):
     return {"handler starts after an event, ms": values}
 
 
+def handler_spread(kind, settings):
+    """From an event at one member to the first line of its handler on all of them."""
+    count, half, last = settings.members(30), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        script, output = os.path.join(folder, "stamp"), os.path.join(folder, "stamps")
+        with open(script, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/dash\nexec date +%s.%N >> {output}\n")
+        os.chmod(script, 0o755)
+        with started(kind, count, ("user:bench", script)) as fleet:
+            sender = fleet.agents[0].connect()
+            for number in range(1, settings.runs(10) + 1):
+                began = time.time()
+                sender.send("event", {"Name": "bench", "Payload": b"", "Coalesce": False})
+                whole = wait_for_lines(output, number * count, 60) is not None
+                sender.next_object()
+                with open(output, encoding="ascii") as file:
+                    stamps = sorted(float(line) for line in file.read().splitlines())[-count:]
+                half.append((stamps[count // 2] - began) * 1000 if whole else None)
+                last.append((stamps[-1] - began) * 1000 if whole else None)
+                if not whole:
+                    break
+                time.sleep(0.5)
+    return {f"handler has started on half of {count}, ms": half,
+            f"handler has started on all {count}, ms": last}
+
+
 def handler_stall(kind, settings):
     """A handler sleeps for two seconds: how long an event for another handler, and a query that a
     third one answers, wait meanwhile. On the same host."""
@@ -429,6 +456,7 @@ ALL = {
     "detection": detection,
     "cryptography": cryptography,
     "handler-latency": handler_latency,
+    "handler-spread": handler_spread,
     "handler-rate": handler_rate,
     "handler-stall": handler_stall,
     "stress": stress,
