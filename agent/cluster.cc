@@ -227,6 +227,7 @@ void Cluster::pump() {
   for (membership::Actions actions = node_->take_actions(); !actions.empty();
        actions = node_->take_actions()) {
     for (membership::Action& action : actions) carry_out(batch, action);
+    node_->reuse(std::move(actions));
   }
   pumping_ = false;
   transport_->flush();

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "membership/action.h"
 #include "membership/node.h"
@@ -31,6 +32,18 @@ struct Context {
 
   [[nodiscard]] bool admitted(const NodeId& id, std::string_view name = {}) const {
     return !admission || admission(id, name);
+  }
+  /// Bytes of datagrams that have been sent (Node::reuse): their memory is used again.
+  std::vector<std::string> spare_bytes = {};
+  static constexpr size_t kMaxSpareBytes = 64;
+
+  /// Empty, with memory of an earlier datagram where there is some.
+  [[nodiscard]] std::string bytes_of_datagram() {
+    if (spare_bytes.empty()) return {};
+    std::string bytes = std::move(spare_bytes.back());
+    spare_bytes.pop_back();
+    bytes.clear();
+    return bytes;
   }
   void emit(Action action) { actions.push_back(std::move(action)); }
   void trace(TraceLevel level, std::string text) {

@@ -46,11 +46,16 @@ double Coordinate::distance_to(const Coordinate& other) const {
 
 proto::Coordinate to_wire(const Coordinate& coordinate) {
   proto::Coordinate wire;
+  to_wire(coordinate, wire);
+  return wire;
+}
+
+void to_wire(const Coordinate& coordinate, proto::Coordinate& wire) {
+  wire.clear_vector();
   for (const float part : coordinate.vector) wire.add_vector(to_units(part, kPerSecond));
   wire.set_height(static_cast<uint32_t>(to_units(coordinate.height, kPerSecond)));
   wire.set_adjustment(to_units(coordinate.adjustment, kPerSecond));
   wire.set_error(static_cast<uint32_t>(to_units(coordinate.error, kPerError)));
-  return wire;
 }
 
 std::optional<Coordinate> from_wire(const proto::Coordinate& wire) {

@@ -38,6 +38,7 @@ struct Coordinate {
 
 /// On the wire are whole microseconds, so that a coordinate takes 25 to 40 bytes. It must be valid.
 [[nodiscard]] proto::Coordinate to_wire(const Coordinate& coordinate);
+void to_wire(const Coordinate& coordinate, proto::Coordinate& wire);
 /// None for what is not valid, or has other dimensions.
 [[nodiscard]] std::optional<Coordinate> from_wire(const proto::Coordinate& wire);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Deadlines: many due times behind one next_deadline(). A key has at most one.
+// Deadlines: many due times behind one next_deadline(). A key has at most one. The place of the
+// last one that went is kept for the next one that comes, so that a few that come and go in turn
+// take no memory anew.
 #pragma once
 
 #include <map>
@@ -18,14 +20,25 @@ class Deadlines {
   /// Sets or moves the due time of `key`. O(log n).
   void set(const Key& key, TimePoint due) {
     erase(key);
-    due_.emplace(key, due);
-    order_.emplace(due, key);
+    if (spare_due_.empty()) {
+      due_.emplace(key, due);
+    } else {
+      spare_due_.key() = key;
+      spare_due_.mapped() = due;
+      due_.insert(std::move(spare_due_));
+    }
+    if (spare_order_.empty()) {
+      order_.emplace(due, key);
+    } else {
+      spare_order_.value() = {due, key};
+      order_.insert(std::move(spare_order_));
+    }
   }
   void erase(const Key& key) {
     const auto found = due_.find(key);
     if (found == due_.end()) return;
-    order_.erase({found->second, key});
-    due_.erase(found);
+    spare_order_ = order_.extract({found->second, key});
+    spare_due_ = due_.extract(found);
   }
   [[nodiscard]] bool contains(const Key& key) const { return due_.contains(key); }
   [[nodiscard]] TimePoint next() const { return order_.empty() ? kNever : order_.begin()->first; }
@@ -33,8 +46,8 @@ class Deadlines {
   std::optional<Key> pop(TimePoint now) {
     if (order_.empty() || order_.begin()->first > now) return std::nullopt;
     const Key key = order_.begin()->second;
-    order_.erase(order_.begin());
-    due_.erase(key);
+    spare_order_ = order_.extract(order_.begin());
+    spare_due_ = due_.extract(key);
     return key;
   }
   /// Moves every due time by `by`.
@@ -49,6 +62,8 @@ class Deadlines {
  private:
   std::map<Key, TimePoint> due_;
   std::set<std::pair<TimePoint, Key>> order_;
+  typename std::map<Key, TimePoint>::node_type spare_due_;
+  typename std::set<std::pair<TimePoint, Key>>::node_type spare_order_;
 };
 
 }  // namespace starling::membership

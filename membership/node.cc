@@ -12,6 +12,14 @@
 
 namespace starling::membership {
 
+namespace {
+
+constexpr size_t kMaxSpareActions = 64;
+// Longer packets are not kept, but for their use.
+constexpr size_t kKeptPacket = 256;
+
+}  // namespace
+
 Node::Node(const Options& options, Identity identity, Random random, TimePoint now,
            Restored restored, std::shared_ptr<DescriptionPool> descriptions)
     : parts_(std::make_unique<Parts>(options, std::move(identity), random, now,
@@ -56,7 +64,10 @@ void Node::receive_datagram(TimePoint now, const Address& from, std::string_view
   p.enter(now);
   ++p.context.statistics.packets_received;
   p.context.statistics.bytes_received += bytes.size();
-  proto::Packet packet;
+  proto::Packet& packet = p.incoming;
+  // Fields that this packet does not have keep their memory for later ones; of a probe that is
+  // little, of other packets it could become much.
+  if (std::exchange(p.incoming_size, bytes.size()) > kKeptPacket) packet = proto::Packet();
   const bool parsed = bytes.size() <= kMaxPacket &&
                       packet.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   const auto sender = NodeId::from_wire(packet.sender());
@@ -154,7 +165,21 @@ TimePoint Node::next_deadline() const {
 
 Actions Node::take_actions() {
   parts_->actions_seen = 0;
-  return std::exchange(parts_->context.actions, {});
+  if (parts_->context.actions.empty()) return {};
+  return std::exchange(parts_->context.actions, std::exchange(parts_->spare_actions, {}));
+}
+
+void Node::reuse(Actions carried_out) {
+  std::vector<std::string>& spare = parts_->context.spare_bytes;
+  for (Action& action : carried_out) {
+    auto* datagram = std::get_if<SendDatagram>(&action);
+    if (datagram == nullptr || spare.size() >= Context::kMaxSpareBytes) continue;
+    spare.push_back(std::move(datagram->bytes));
+  }
+  // A list that was once long is not kept for ever.
+  if (carried_out.capacity() > kMaxSpareActions) return;
+  carried_out.clear();
+  parts_->spare_actions = std::move(carried_out);
 }
 
 // --- commands ----------------------------------------------------------------------------------

@@ -102,6 +102,9 @@ struct Node::Parts {
   TimePoint leave_by = kNever;
   bool left_told = false;
   size_t actions_seen = 0;
+  Actions spare_actions;   // empty, with memory
+  proto::Packet incoming;  // the last one that arrived
+  size_t incoming_size = 0;
 
   void enter(TimePoint now);
   void finish_turn();

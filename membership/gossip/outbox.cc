@@ -17,6 +17,9 @@ constexpr size_t kEnvelope = 40;
 constexpr size_t kFieldOverhead = 5;
 // What a packet costs on the wire beside itself: seal, UDP and IP.
 constexpr size_t kWireOverhead = 80;
+// Packets of so many bytes are kept to be filled again, so many of them.
+constexpr size_t kKeptPacket = 256;
+constexpr size_t kMaxSpare = 4;
 constexpr size_t kSmallestPiece = 16U << 10;
 constexpr size_t kLargestPiece = 256U << 10;
 
@@ -44,7 +47,7 @@ TrafficClass traffic_of(const proto::Push& push) {
 proto::Packet& Outbox::packet_for(const Address& to, size_t bytes, TrafficClass traffic) {
   const bool probe = traffic == TrafficClass::kProbes;
   for (size_t i = pending_.size(); i > 0; --i) {
-    Pending& open = pending_[i - 1];
+    Pending& open = *pending_[i - 1];
     if (open.to != to) continue;
     if (open.size + bytes > kMaxPacket || (probe && open.probe)) continue;
     open.size += bytes;
@@ -52,7 +55,39 @@ proto::Packet& Outbox::packet_for(const Address& to, size_t bytes, TrafficClass 
     open.traffic = std::min(open.traffic, traffic);
     return open.packet;
   }
-  return pending_.emplace_back(Pending{to, {}, kEnvelope + bytes, traffic, probe}).packet;
+  return pending_.emplace_back(new_packet(to, kEnvelope + bytes, traffic, probe))->packet;
+}
+
+Outbox::PendingPacket Outbox::new_packet(const Address& to, size_t size, TrafficClass traffic,
+                                         bool probe) {
+  PendingPacket packet;
+  if (spare_.empty()) {
+    packet = std::make_unique<Pending>();
+  } else {
+    packet = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  packet->to = to;
+  packet->size = size;
+  packet->traffic = traffic;
+  packet->probe = probe;
+  return packet;
+}
+
+void Outbox::done_with(PendingPacket packet) {
+  if (packet->size > kKeptPacket || spare_.size() >= kMaxSpare) return;
+  packet->packet.Clear();
+  spare_.push_back(std::move(packet));
+}
+
+Outbox::PendingPacket Outbox::Queue::pop() {
+  PendingPacket packet = std::move(packets_[first_++]);
+  // What has gone makes room as soon as it is half of all.
+  if (2 * first_ >= packets_.size()) {
+    packets_.erase(packets_.begin(), packets_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+  return packet;
 }
 
 void Outbox::ping(const Address& to, const proto::Ping& ping) {
@@ -137,15 +172,16 @@ void Outbox::queue_pending() {
       &context_.statistics.dropped_member_packets, &context_.statistics.dropped_query_packets,
       &context_.statistics.dropped_event_packets,
   };
-  for (Pending& pending : pending_) {
-    const auto index = static_cast<size_t>(pending.traffic);
-    const size_t bytes = pending.size + kWireOverhead;
+  for (PendingPacket& pending : pending_) {
+    const auto index = static_cast<size_t>(pending->traffic);
+    const size_t bytes = pending->size + kWireOverhead;
     if (bytes_[index] + bytes > kMaxOutboundBytes) {
       ++*drops[index];
+      done_with(std::move(pending));
       continue;
     }
     bytes_[index] += bytes;
-    waiting_[index].push_back(std::move(pending));
+    waiting_[index].push(std::move(pending));
   }
   pending_.clear();
 }
@@ -167,12 +203,12 @@ void Outbox::flush(uint64_t member_fingerprint, uint64_t event_fingerprint, cons
       continue;
     }
     const auto index = static_cast<size_t>(*next);
-    Pending pending = std::move(waiting_[index].front());
-    waiting_[index].pop_front();
-    const size_t bytes = pending.size + kWireOverhead;
+    PendingPacket pending = waiting_[index].pop();
+    const size_t bytes = pending->size + kWireOverhead;
     bytes_[index] -= bytes;
     traffic_.spend(*next, bytes);
-    send(pending, member_fingerprint, event_fingerprint, fill);
+    send(*pending, member_fingerprint, event_fingerprint, fill);
+    done_with(std::move(pending));
   }
   const bool any = std::ranges::find(waiting, true) != waiting.end();
   ready_at_ = any ? traffic_.ready_at(waiting, context_.now) : kNever;
@@ -180,14 +216,16 @@ void Outbox::flush(uint64_t member_fingerprint, uint64_t event_fingerprint, cons
 
 void Outbox::send(Pending& pending, uint64_t member_fingerprint, uint64_t event_fingerprint,
                   const Fill& fill) {
-  pending.packet.set_sender(std::string(context_.identity.id.wire()));
+  pending.packet.mutable_sender()->assign(context_.identity.id.wire());
   if (pending.probe) {
     // 0 means "not said"; a fingerprint that happens to be 0 is not worth a field.
     pending.packet.set_member_fingerprint(member_fingerprint);
     pending.packet.set_event_fingerprint(event_fingerprint);
     if (pending.size < kMaxPacket) fill(pending.to, pending.packet, kMaxPacket - pending.size);
   }
-  std::string bytes = pending.packet.SerializeAsString();
+  std::string bytes = context_.bytes_of_datagram();
+  pending.packet.SerializeToString(&bytes);
+  pending.size = bytes.size();
   ++context_.statistics.packets_sent;
   context_.statistics.bytes_sent += bytes.size();
   context_.emit(SendDatagram{pending.to, std::move(bytes)});

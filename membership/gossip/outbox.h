@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,20 +71,36 @@ class Outbox {
     TrafficClass traffic;  // the most urgent in it
     bool probe = false;    // carries a ping, ack, nack or ping request: each packet at most one
   };
+  using PendingPacket = std::unique_ptr<Pending>;
+  /// First in, first out; keeps its memory.
+  class Queue {
+   public:
+    [[nodiscard]] bool empty() const { return first_ == packets_.size(); }
+    void push(PendingPacket packet) { packets_.push_back(std::move(packet)); }
+    PendingPacket pop();
+
+   private:
+    std::vector<PendingPacket> packets_;
+    size_t first_ = 0;
+  };
   struct Bulk {
     size_t bytes;
     std::function<void()> send;
   };
   /// A packet to `to` with room for `bytes`; of probes each packet carries one.
   proto::Packet& packet_for(const Address& to, size_t bytes, TrafficClass traffic);
+  PendingPacket new_packet(const Address& to, size_t size, TrafficClass traffic, bool probe);
   void queue_pending();
+  /// It has been sent, or dropped.
+  void done_with(PendingPacket packet);
   void send(Pending& pending, uint64_t member_fingerprint, uint64_t event_fingerprint,
             const Fill& fill);
 
   Context& context_;
   Traffic traffic_;
-  std::vector<Pending> pending_;  // of this turn
-  std::array<std::deque<Pending>, kTrafficClasses - 1> waiting_;
+  std::vector<PendingPacket> pending_;  // of this turn
+  std::array<Queue, kTrafficClasses - 1> waiting_;
+  std::vector<PendingPacket> spare_;                 // small ones, cleared
   std::array<size_t, kTrafficClasses - 1> bytes_{};  // of waiting_
   std::deque<Bulk> bulk_;
   size_t bulk_bytes_ = 0;

@@ -32,7 +32,7 @@ Coordinates::Coordinates(Context& context)
     : context_(context), random_(mix64(context.identity.id.hash()) ^ context.identity.epoch) {}
 
 void Coordinates::write(proto::Ack& ack) const {
-  if (!context_.options.disable_coordinates) *ack.mutable_coordinate() = to_wire(own_);
+  if (!context_.options.disable_coordinates) to_wire(own_, *ack.mutable_coordinate());
 }
 
 void Coordinates::measured(const NodeId& id, const proto::Ack& ack, Duration round_trip) {

@@ -81,7 +81,13 @@ void Prober::begin(Entry& target, bool doubted) {
   probe.deadline = context_.now + std::max(context_.options.probe_interval * health_.factor(),
                                            kRoundTripsPerProbe * probe.round_trip);
   due_.set(sequence, context_.now + probe.round_trip);
-  probes_.emplace(sequence, std::move(probe));
+  if (spare_probe_.empty()) {
+    probes_.emplace(sequence, std::move(probe));
+  } else {
+    spare_probe_.key() = sequence;
+    spare_probe_.mapped() = std::move(probe);
+    probes_.insert(std::move(spare_probe_));
+  }
   ping(target.address(), target.id(), sequence);
   check_stream(target);
 }
@@ -94,11 +100,10 @@ void Prober::check_stream(const Entry& target) {
 }
 
 void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
-  proto::Ping ping;
-  ping.set_sequence(sequence);
-  ping.set_target(std::string(target.wire()));
-  ping.set_sender_incarnation(members_.incarnation().value);
-  outbox_.ping(to, ping);
+  ping_.set_sequence(sequence);
+  ping_.mutable_target()->assign(target.wire());  // set_target() would make a string of its own
+  ping_.set_sender_incarnation(members_.incarnation().value);
+  outbox_.ping(to, ping_);
   // Who is accused is told first, and can refute within a round trip (Lifeguard's buddy system).
   const Entry* entry = table_.find(target);
   if (entry == nullptr || !context_.options.guards.buddy) return;
@@ -169,7 +174,7 @@ void Prober::succeed(uint32_t sequence) {
   }
   due_.erase(sequence);
   const bool doubted = found->second.doubted;
-  probes_.erase(found);
+  spare_probe_ = probes_.extract(found);
   if (doubted) {
     health_.worsen();
   } else {
@@ -417,12 +422,11 @@ void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
     outbox_.nack(from, nack);
     return;
   }
-  proto::Ack ack;
-  ack.set_sequence(ping.sequence());
-  ack.set_target(ping.target());
-  ack.set_left(members_.leaving());
-  coordinates_.write(ack);
-  outbox_.ack(from, ack);
+  ack_.set_sequence(ping.sequence());
+  ack_.set_target(ping.target());
+  ack_.set_left(members_.leaving());
+  coordinates_.write(ack_);
+  outbox_.ack(from, ack_);
 }
 
 void Prober::receive_ping_request(const Address& from, const proto::PingRequest& request) {

@@ -134,6 +134,9 @@ class Prober {
   std::deque<NodeId> soon_;
   std::set<NodeId> doubted_;  // of soon_
   std::map<uint32_t, Probe> probes_;
+  std::map<uint32_t, Probe>::node_type spare_probe_;  // the place of the last that was answered
+  proto::Ping ping_;                                  // what is sent most; their memory is kept
+  proto::Ack ack_;
   std::map<StreamId, uint32_t> stream_probes_;
   std::map<StreamId, Address> stream_looks_;
   std::set<StreamId> stream_checks_;  // opened only to see whether they open

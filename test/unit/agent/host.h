@@ -30,7 +30,9 @@ void turn_until(asio::io_context& io, Condition condition) {
 
 class Host {
  public:
-  Host(asio::io_context& io, std::string name) : io_(io), name_(std::move(name)) {
+  Host(asio::io_context& io, std::string name,
+       const membership::Options& protocol = membership::Options::local())
+      : io_(io), name_(std::move(name)), protocol_(protocol) {
     LogOptions options;
     options.to_stderr = false;
     options.level = LogLevel::kDebug;
@@ -52,7 +54,7 @@ class Host {
     };
     options.name = name_;
     options.tags = tags;
-    options.protocol = membership::Options::local();
+    options.protocol = protocol_;
     auto made = Cluster::open(io_, *log, *store, Keyring::insecure(), std::move(options), state);
     REQUIRE(made);
     cluster = std::move(*made);
@@ -130,6 +132,7 @@ class Host {
  private:
   asio::io_context& io_;
   const std::string name_;
+  const membership::Options protocol_;
 };
 
 }  // namespace starling::agent
