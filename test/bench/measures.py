@@ -66,6 +66,24 @@ def rest(kind, settings):
     return figures
 
 
+def rest_equal(kind, settings):
+    """What agents at rest send, both with a probe a second: Serf's interval, and that of Starling's
+    profile for wide networks."""
+    figures = {}
+    arguments = ("-profile", "wan") if kind.name == "starling" else ()
+    for count in settings.sizes([30, 100]):
+        with started(kind, count, arguments=arguments) as fleet:
+            time.sleep(settings.seconds(10))
+            (size, packets), began = traffic(), time.monotonic()
+            time.sleep(settings.seconds(60))
+            after_size, after_packets = traffic()
+            scale = (time.monotonic() - began) * count
+        at = f"at a probe a second, N = {count}"
+        figures[f"idle bytes/s {at}"] = [(after_size - size) / scale]
+        figures[f"idle packets/s {at}"] = [(after_packets - packets) / scale]
+    return figures
+
+
 def join_together(kind, settings):
     """Agents that are started at the same moment through one; from the first exec."""
     figures = {}
@@ -447,6 +465,7 @@ def stress(kind, settings):
 ALL = {
     "startup": startup,
     "rest": rest,
+    "rest-equal": rest_equal,
     "join-together": join_together,
     "join-later": join_later,
     "events": events,
