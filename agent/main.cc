@@ -6,7 +6,7 @@
 #include "handlers/supervise.h"
 
 int main(int argc, char** argv) {
-  // Before all else: one of these starts for every job.
+  // Before all else: it needs nothing of the rest.
   if (argc == 2 && std::strcmp(argv[1], "supervise") == 0) {
     return starling::handlers::run_supervisor();
   }

@@ -19,7 +19,10 @@
 #include <charconv>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <vector>
+
+#include "handlers/plain_command.h"
 
 namespace starling::handlers {
 namespace {
@@ -32,7 +35,10 @@ constexpr int kIoPriorityProcess = 1;
 struct Plan {
   std::vector<char*> arguments;
   std::vector<char*> environment;
-  std::string program;  ///< with a '/'
+  std::string program;                ///< with a '/'
+  std::optional<PlainCommand> plain;  ///< tried first
+  std::vector<char*> plain_arguments;
+  std::vector<char*> plain_environment;
   int input = -1;
   int output = -1;
   pid_t supervisor = -1;
@@ -47,6 +53,7 @@ struct Plan {
   // Set by the child, in our memory.
   volatile int error = 0;
   const char* volatile step = nullptr;
+  volatile bool plain_failed = false;
 };
 
 tl::unexpected<Error> unavailable(const std::string& what, int error) {
@@ -94,6 +101,10 @@ void become_command(Plan& plan) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan.plain) {
+    ::execve(plan.plain_arguments[0], plan.plain_arguments.data(), plan.plain_environment.data());
+    plan.plain_failed = true;  // the shell will know better, or say what is wrong
+  }
   ::execve(plan.program.c_str(), plan.arguments.data(), plan.environment.data());
   must(-1, "exec");
 }
@@ -179,7 +190,8 @@ std::string explain(const Plan& plan) {
   return step;
 }
 
-std::vector<char*> pointers(const google::protobuf::RepeatedPtrField<std::string>& strings) {
+template <typename Strings>
+std::vector<char*> pointers(const Strings& strings) {
   std::vector<char*> list;
   list.reserve(static_cast<size_t>(strings.size()) + 1);
   for (const std::string& text : strings) list.push_back(const_cast<char*>(text.c_str()));
@@ -196,7 +208,30 @@ std::vector<pid_t> children_of(pid_t pid) {
   return list;
 }
 
+/// Where control groups can be made: our own, of the unified hierarchy. Empty: nowhere.
+std::string find_parent_group() {
+  // "0::/path"
+  std::ifstream own("/proc/self/cgroup");
+  std::string line;
+  while (std::getline(own, line) && !line.starts_with("0::")) line.clear();
+  if (line.empty()) return {};
+  std::string parent = "/sys/fs/cgroup" + line.substr(3);
+  if (::access((parent + "/cgroup.procs").c_str(), W_OK) != 0) return {};
+  while (parent.ends_with('/')) parent.pop_back();
+  return parent;
+}
+
+const std::string& parent_group() {
+  static const std::string parent = find_parent_group();
+  return parent;
+}
+
 }  // namespace
+
+void prepare_commands() {
+  static_cast<void>(parent_group());
+  prepare_plain_commands();
+}
 
 Result<StartedCommand> start_command(const job::Order& order) {
   Plan plan;
@@ -218,6 +253,12 @@ Result<StartedCommand> start_command(const job::Order& order) {
   if (!order.directory().empty()) plan.directory = order.directory().c_str();
   plan.nice = order.nice();
   plan.io_priority = order.io_priority();
+  // Another user may see other directories than we do: the shell's business.
+  if (!plan.change_user) plan.plain = plain_command(order);
+  if (plan.plain) {
+    plan.plain_arguments = pointers(plan.plain->arguments);
+    plan.plain_environment = pointers(plan.plain->environment);
+  }
   if (order.set_umask()) plan.mask = static_cast<int>(order.umask());
   const pid_t pid = spawn(plan);
   if (pid < 0) return unavailable("fork", errno);
@@ -225,19 +266,13 @@ Result<StartedCommand> start_command(const job::Order& order) {
     ::waitpid(pid, nullptr, 0);
     return unavailable(explain(plan), plan.error);
   }
-  return StartedCommand{pid, std::move(output)};
+  return StartedCommand{pid, std::move(output), plan.plain && !plan.plain_failed};
 }
 
 ControlGroup::ControlGroup(const std::string& name) {
   if (name.empty()) return;
-  // "0::/path" of the unified hierarchy.
-  std::ifstream own("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(own, line) && !line.starts_with("0::")) line.clear();
-  if (line.empty()) return;
-  std::string parent = "/sys/fs/cgroup" + line.substr(3);
-  if (::access((parent + "/cgroup.procs").c_str(), W_OK) != 0) return;
-  while (parent.ends_with('/')) parent.pop_back();
+  const std::string& parent = parent_group();
+  if (parent.empty()) return;
   const std::string path = parent + "/" + name;
   if (::mkdir(path.c_str(), 0755) != 0) return;
   path_ = path;

@@ -17,7 +17,12 @@ namespace starling::handlers {
 struct StartedCommand {
   pid_t pid = -1;         ///< also the id of its process group
   FileDescriptor output;  ///< read end of its standard output and error, does not block
+  /// It was to be run by a shell that would have done nothing but run it (plain_command.h).
+  bool without_shell = false;
 };
+
+/// Finds out what is the same for all commands, before supervisors are forked.
+void prepare_commands();
 
 /// Errors: kUnavailable, in words for the user. Then nothing runs.
 Result<StartedCommand> start_command(const job::Order& order);

@@ -358,6 +358,7 @@ void Dispatcher::Impl::enqueue(Event event, QueryKey query, const std::vector<Ma
   } else {
     later([written] { written(true); });
   }
+  if (query == 0) claim_at_once(plan);
   release_event(key);
   pump_later();
 }

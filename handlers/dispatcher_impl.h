@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "handlers/dispatcher.h"
+#include "handlers/payload.h"
 #include "handlers/schedule.h"
+#include "handlers/spawner.h"
 
 namespace starling::handlers {
 
@@ -26,6 +28,8 @@ class Dispatcher::Impl {
   Impl(asio::io_context& loop, DispatcherOptions options)
       : loop_(loop),
         options_(std::move(options)),
+        environment_(merge_environment(process_environment(), options_.environment)),
+        spawner_(loop, options_.supervisor),
         schedule_(options_.max_running),
         member_coalescer_(options_.member_window, options_.more_failures),
         user_coalescer_(options_.user_window),
@@ -132,6 +136,7 @@ class Dispatcher::Impl {
   void begin(JobId id);
   void claim(JobId id);
   void claim_ahead();
+  void claim_at_once(const std::vector<PlannedJob>& plan);
   void proceed(JobId id, JobPermit permit);
   void skip(JobId id);
   void launch(JobId id);
@@ -164,6 +169,8 @@ class Dispatcher::Impl {
 
   asio::io_context& loop_;
   const DispatcherOptions options_;
+  const Environment environment_;  ///< of every command
+  Spawner spawner_;
   Schedule schedule_;
   MemberCoalescer member_coalescer_;
   UserCoalescer user_coalescer_;

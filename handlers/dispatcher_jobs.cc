@@ -12,8 +12,9 @@
 namespace starling::handlers {
 namespace {
 
-// Starting a process holds the loop for half a millisecond; after so many, others have their turn.
-constexpr int kStartsPerTurn = 2;
+// Starting a process holds the loop for a tenth of a millisecond; after so many, others have their
+// turn.
+constexpr int kStartsPerTurn = 4;
 // Leave is asked for ahead of time for as many jobs as will start within this, so that the disk's
 // answer is there when their turn comes: all that wait for it share one.
 constexpr auto kClaimAhead = std::chrono::milliseconds(20);
@@ -85,6 +86,7 @@ void Dispatcher::Impl::claim(JobId id) {
     permit.run = true;
     return proceed(id, std::move(permit));
   }
+  spawner_.prepare();  // while the disk takes its time
   job.name.log_bytes = handlers_.at(job.handler).spec.limits.output;
   const JobName name = job.name;
   options_.hooks.starting(name, held_.at(job.event).event,
@@ -118,6 +120,23 @@ void Dispatcher::Impl::claim_ahead() {
     }
     for (const JobId id : ask) {
       if (jobs_.contains(id)) claim(id);
+    }
+  }
+}
+
+/// For those that need not wait for their turn: plan and start are then written down together.
+void Dispatcher::Impl::claim_at_once(const std::vector<PlannedJob>& plan) {
+  if (stopping_ || schedule_.running() + schedule_.waiting() > options_.max_running / 2) return;
+  for (const PlannedJob& planned : plan) {
+    const auto number = numbers_.find(planned.job.number);
+    if (planned.refused || number == numbers_.end()) continue;
+    const JobId id = number->second;
+    const Job& job = jobs_.at(id);
+    const Handler& handler = handlers_.at(job.handler);
+    const size_t before = schedule_.running(job.handler) + schedule_.waiting(job.handler);
+    if (job.claim == Claim::kNone && job.due == TimePoint::min() &&
+        before <= handler.spec.limits.concurrency) {
+      claim(id);
     }
   }
 }
@@ -161,13 +180,14 @@ void Dispatcher::Impl::launch(JobId id) {
   const TimePoint now = clock_now();
   job.waited = now - job.submitted;
   ProcessRequest request;
-  request.supervisor = options_.supervisor;
   request.arguments = spec.program();
   Environment own = event_environment(event, host_, now);
   own.push_back("STARLING_JOB=" + std::to_string(job.name.number));
   own.push_back("STARLING_ATTEMPT=" + std::to_string(job.name.attempt));
-  const Environment base = merge_environment(process_environment(), options_.environment);
-  request.environment = merge_environment(merge_environment(base, spec.policy.environment), own);
+  request.environment =
+      spec.policy.environment.empty()
+          ? merge_environment(environment_, own)
+          : merge_environment(merge_environment(environment_, spec.policy.environment), own);
   request.input = spec.policy.json_input
                       ? event_json(event, host_, job.name.number, job.name.attempt, now)
                       : event_input(event);
@@ -183,7 +203,7 @@ void Dispatcher::Impl::launch(JobId id) {
   job.limit = spec.limits.timeout;
   JobPermit permit = std::move(job.permit);
   Result<std::unique_ptr<Process>> process =
-      Process::start(loop_, std::move(request), std::move(permit.file), std::move(permit.path),
+      Process::start(loop_, spawner_, request, std::move(permit.file), std::move(permit.path),
                      [this, id](ProcessResult result) { process_ended(id, std::move(result)); });
   if (!process) return not_started(id, process.error().message);
   statistics_.started += 1;

@@ -27,6 +27,9 @@ enum class FaultPoint : uint8_t {
   kCommandEnded,   ///< it has ended, the end is not written
   kEndWritten,     ///< it is, the agent does not know
   kReportSent,     ///< it knows
+  // --- the server of supervisors ---
+  kHandedOver,  ///< a job is with the server, there is no supervisor
+  kForked,      ///< there is one; the agent has not been told
 
   kEnd
 };

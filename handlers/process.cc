@@ -14,7 +14,8 @@
 #include <utility>
 
 #include "handlers/fault.h"
-#include "handlers/spawn.h"
+#include "handlers/spawner.h"
+#include "handlers/supervise.h"
 #include "proto/job.pb.h"
 #include "proto/support/unix_time.h"
 
@@ -86,14 +87,16 @@ class Process::Run : public std::enable_shared_from_this<Run> {
   Run(asio::io_context& loop, std::string path, Done done)
       : path_(std::move(path)), done_(std::move(done)), socket_(loop), pidfd_(loop) {}
 
-  Result<void> start(const ProcessRequest& request, FileDescriptor file);
+  Result<void> start(Spawner& spawner, const ProcessRequest& request, FileDescriptor file);
   Result<void> adopt(size_t tail_limit);
-  void signal(int number);
+  void terminate() { tell_supervisor(kTerminate, SIGTERM); }
+  void kill() { tell_supervisor(kKill, SIGUSR1); }
   void recorded();
   void let_go();
 
  private:
-  void send_order();
+  void tell_supervisor(char order, int signal);
+  void send_rest();
   void read_report();
   void take_report();
   void wait_for_exit();
@@ -103,64 +106,54 @@ class Process::Run : public std::enable_shared_from_this<Run> {
 
   const std::string path_;
   Done done_;
-  pid_t pid_ = -1;
-  bool child_ = false;
-  bool gone_ = false;
-  bool tells_ = true;  ///< its report has not come, and may
   size_t tail_limit_ = 0;
   size_t report_limit_ = 0;
   TimePoint started_;
-  std::string order_;
-  size_t order_sent_ = 0;
+  std::shared_ptr<void> lease_;  ///< of the spawner
+  std::string unsent_;           ///< the order, and what is said after it
+  size_t sent_ = 0;              ///< of these
   std::string report_;
-  asio::posix::stream_descriptor socket_;
-  asio::posix::stream_descriptor pidfd_;
+  asio::posix::stream_descriptor socket_;  ///< to a supervisor that we have started
+  asio::posix::stream_descriptor pidfd_;   ///< of one that is adopted
 };
 
-Result<void> Process::Run::start(const ProcessRequest& request, FileDescriptor file) {
+Result<void> Process::Run::start(Spawner& spawner, const ProcessRequest& request,
+                                 FileDescriptor file) {
   started_ = TimePoint::clock::now();
   tail_limit_ = request.tail_limit;
   report_limit_ = request.head_limit + request.tail_limit + kReportOverhead;
   fault_point(FaultPoint::kBeforeSpawn);
-  Result<SupervisorChild> child = spawn_supervisor(request.supervisor, file.get());
-  if (!child) return tl::unexpected(child.error());
+  auto supervisor = spawner.start(file.get());
+  if (!supervisor) return tl::unexpected(supervisor.error());
   fault_point(FaultPoint::kAfterSpawn);
   file.close();  // from now on only the supervisor holds the lock
-  pid_ = child->pid;
-  child_ = true;
-  asio::error_code errors[2];
-  socket_.assign(child->socket.get(), errors[0]);
-  if (!errors[0]) static_cast<void>(child->socket.release());
-  pidfd_.assign(child->pidfd.get(), errors[1]);
-  if (!errors[1]) static_cast<void>(child->pidfd.release());
-  if (errors[0] || errors[1]) {
-    // It has no order yet, so nothing has run.
+  asio::error_code error;
+  socket_.assign(supervisor->socket.get(), error);
+  if (error) {
+    // Without its order it runs nothing.
     done_ = nullptr;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    return fail(ErrorKind::kUnavailable, "cannot watch a handler's process: " +
-                                             (errors[0] ? errors[0] : errors[1]).message());
+    return fail(ErrorKind::kUnavailable, "cannot watch a handler's process: " + error.message());
   }
-  order_ = make_order(request);
-  send_order();
+  static_cast<void>(supervisor->socket.release());
+  lease_ = std::move(supervisor->lease);
+  unsent_ = make_order(request);
+  send_rest();
+  fault_point(FaultPoint::kOrderSent);
   read_report();
-  wait_for_exit();
   return {};
 }
 
 Result<void> Process::Run::adopt(size_t tail_limit) {
   tail_limit_ = tail_limit;
-  tells_ = false;
   started_ = TimePoint::clock::now();
   auto file = JobFile::open(path_);
   if (!file) return tl::unexpected(file.error());
   const auto begun = file->begun();
   if (!begun) return fail(ErrorKind::kNotFound, path_ + ": it has not begun");
-  pid_ = static_cast<pid_t>(begun->pid);
-  auto pidfd = open_pidfd(pid_);
+  auto pidfd = open_pidfd(static_cast<pid_t>(begun->pid));
   if (!pidfd) return fail(ErrorKind::kNotFound, path_ + ": its supervisor is gone");
   // The pidfd is of whoever has the number now. He who still holds the lock has had it all along.
-  if (!file->locked() || start_time_of(pid_) != begun->start_time) {
+  if (!file->locked() || start_time_of(begun->pid) != begun->start_time) {
     return fail(ErrorKind::kNotFound, path_ + ": its supervisor is gone");
   }
   asio::error_code error;
@@ -173,25 +166,33 @@ Result<void> Process::Run::adopt(size_t tail_limit) {
   return {};
 }
 
-void Process::Run::send_order() {
-  while (order_sent_ < order_.size()) {
-    const ssize_t sent = ::send(socket_.native_handle(), order_.data() + order_sent_,
-                                order_.size() - order_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+void Process::Run::send_rest() {
+  while (sent_ < unsent_.size()) {
+    const ssize_t sent = ::send(socket_.native_handle(), unsent_.data() + sent_,
+                                unsent_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
-      order_sent_ += static_cast<size_t>(sent);
+      sent_ += static_cast<size_t>(sent);
     } else if (sent < 0 && errno == EAGAIN) {
       socket_.async_wait(asio::posix::stream_descriptor::wait_write,
                          [self = shared_from_this()](const asio::error_code& error) {
-                           if (!error && self->socket_.is_open()) self->send_order();
+                           if (!error && self->socket_.is_open()) self->send_rest();
                          });
       return;
     } else if (sent < 0 && errno != EINTR) {
-      break;  // it is gone: its exit tells
+      break;  // it is gone: the end of what it says tells
     }
   }
-  order_ = std::string();
-  order_sent_ = 0;
-  fault_point(FaultPoint::kOrderSent);
+  unsent_ = std::string();
+  sent_ = 0;
+}
+
+/// By the socket, where nothing else can be meant; to an adopted one by a signal.
+void Process::Run::tell_supervisor(char order, int signal) {
+  if (pidfd_.is_open()) signal_process(pidfd_.native_handle(), signal);
+  if (!socket_.is_open()) return;
+  const bool sending = !unsent_.empty();
+  unsent_.push_back(order);
+  if (!sending) send_rest();
 }
 
 void Process::Run::read_report() {
@@ -205,12 +206,7 @@ void Process::Run::take_report() {
   std::array<char, kChunk> chunk;  // one at a time: others get their turn between two chunks
   const ssize_t got = ::recv(socket_.native_handle(), chunk.data(), chunk.size(), MSG_DONTWAIT);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return read_report();
-  if (got <= 0 || report_.size() + static_cast<size_t>(got) > report_limit_) {
-    tells_ = false;
-    close_socket();
-    if (gone_) gone();
-    return;
-  }
+  if (got <= 0 || report_.size() + static_cast<size_t>(got) > report_limit_) return gone();
   report_.append(chunk.data(), static_cast<size_t>(got));
   size_t size = 0;
   for (size_t i = 0; i < 4 && report_.size() >= 4; ++i) {
@@ -218,9 +214,9 @@ void Process::Run::take_report() {
   }
   if (report_.size() < 4 || report_.size() - 4 < size) return read_report();
   job::Report report;
-  tells_ = false;
-  if (!report.ParseFromString(report_.substr(4, size))) return close_socket();
+  if (!report.ParseFromArray(report_.data() + 4, static_cast<int>(size))) return gone();
   report_ = std::string();
+  lease_.reset();
   fault_point(FaultPoint::kReportRead);
   tell(result_of(std::move(report)));
 }
@@ -228,22 +224,20 @@ void Process::Run::take_report() {
 void Process::Run::wait_for_exit() {
   pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](
                                                                    const asio::error_code& error) {
-    if (error || self->gone_) return;
+    if (error || !self->pidfd_.is_open()) return;
     // Asio may complete a wait with another descriptor's old event.
     pollfd ended{.fd = self->pidfd_.native_handle(), .events = POLLIN, .revents = 0};
     if (::poll(&ended, 1, 0) != 1) return self->wait_for_exit();
-    if (self->child_) ::waitpid(self->pid_, nullptr, 0);
-    self->gone_ = true;
     self->gone();
   });
 }
 
-/// The supervisor is gone. If it has told nothing, its file does.
+/// The supervisor is gone, without a report. Its file tells.
 void Process::Run::gone() {
   asio::error_code ignored;
   pidfd_.close(ignored);
-  if (tells_) return;  // what it sent is still to be read
   close_socket();
+  lease_.reset();
   if (!done_) return;
   ProcessResult result;
   result.duration = TimePoint::clock::now() - started_;
@@ -268,20 +262,17 @@ void Process::Run::tell(ProcessResult result) {
   if (Done done = std::exchange(done_, nullptr)) done(std::move(result));
 }
 
-void Process::Run::signal(int number) {
-  if (!gone_) signal_process(pidfd_.native_handle(), number);
-}
-
 void Process::Run::recorded() {
   if (!socket_.is_open()) return;
   fault_point(FaultPoint::kBeforeRecorded);
-  static_cast<void>(::send(socket_.native_handle(), "r", 1, MSG_NOSIGNAL | MSG_DONTWAIT));
+  static_cast<void>(::send(socket_.native_handle(), &kRecorded, 1, MSG_NOSIGNAL | MSG_DONTWAIT));
   close_socket();
 }
 
 void Process::Run::let_go() {
   done_ = nullptr;
   close_socket();
+  lease_.reset();
 }
 
 void Process::Run::close_socket() {
@@ -295,10 +286,11 @@ Process::~Process() {
   run_->let_go();
 }
 
-Result<std::unique_ptr<Process>> Process::start(asio::io_context& loop, ProcessRequest request,
-                                                FileDescriptor file, std::string path, Done done) {
+Result<std::unique_ptr<Process>> Process::start(asio::io_context& loop, Spawner& spawner,
+                                                const ProcessRequest& request, FileDescriptor file,
+                                                std::string path, Done done) {
   auto run = std::make_shared<Run>(loop, std::move(path), std::move(done));
-  if (auto started = run->start(request, std::move(file)); !started) {
+  if (auto started = run->start(spawner, request, std::move(file)); !started) {
     return tl::unexpected(started.error());
   }
   return std::unique_ptr<Process>(new Process(std::move(run)));
@@ -312,10 +304,10 @@ Result<std::unique_ptr<Process>> Process::adopt(asio::io_context& loop, std::str
 }
 
 void Process::terminate() {
-  run_->signal(SIGTERM);
+  run_->terminate();
 }
 void Process::kill() {
-  run_->signal(SIGUSR1);
+  run_->kill();
 }
 void Process::recorded() {
   run_->recorded();

@@ -26,6 +26,7 @@
 #include "handlers/ending.h"
 #include "handlers/event.h"
 #include "handlers/job_file.h"
+#include "handlers/spawner.h"
 #include "proto/support/result.h"
 
 namespace asio {
@@ -46,8 +47,6 @@ struct ProcessSetting {
 };
 
 struct ProcessRequest {
-  /// The program that has `supervise`; the running one.
-  std::string supervisor = "/proc/self/exe";
   std::vector<std::string> arguments;    ///< what is run; [0] is looked up in its PATH
   std::vector<std::string> environment;  ///< "KEY=value", complete
   std::string input;
@@ -80,11 +79,13 @@ class Process {
  public:
   using Done = std::function<void(ProcessResult)>;
 
-  /// Starts the command. `file`: the job's file, new and locked by us (empty: the run leaves no
-  /// trace). `path`: where it is. `done` is called once, later, from the loop; it may destroy the
-  /// Process. Errors: kUnavailable, when no process or memory is to be had.
-  static Result<std::unique_ptr<Process>> start(asio::io_context& loop, ProcessRequest request,
-                                                FileDescriptor file, std::string path, Done done);
+  /// Starts the command under a supervisor of `spawner`. `file`: the job's file, new and locked by
+  /// us (empty: the run leaves no trace). `path`: where it is. `done` is called once, later, from
+  /// the loop; it may destroy the Process. Errors: kUnavailable, when no process or memory is to be
+  /// had.
+  static Result<std::unique_ptr<Process>> start(asio::io_context& loop, Spawner& spawner,
+                                                const ProcessRequest& request, FileDescriptor file,
+                                                std::string path, Done done);
   /// Watches a run that an earlier process started and whose supervisor lives. kNotFound: it has
   /// ended meanwhile (see examine()); kUnavailable.
   static Result<std::unique_ptr<Process>> adopt(asio::io_context& loop, std::string path,

@@ -17,14 +17,6 @@
 namespace starling::handlers {
 namespace {
 
-tl::unexpected<Error> unavailable(const std::string& what, int error) {
-  std::string message =
-      "cannot start a handler: " + what + ": " + std::generic_category().message(error);
-  if (error == EMFILE || error == ENFILE) message += "; raise the limit of open files";
-  if (error == EAGAIN) message += "; raise the limit of processes";
-  return fail(ErrorKind::kUnavailable, std::move(message));
-}
-
 /// posix_spawn's two lists, destroyed with the scope.
 class SpawnPlan {
  public:
@@ -40,13 +32,11 @@ class SpawnPlan {
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 
   /// 0 or the first error.
-  int prepare(int socket, int file) {
+  int prepare(int socket) {
     sigset_t all;
-    sigset_t mask;
+    sigset_t none;
     ::sigfillset(&all);
-    // Until the supervisor looks at them, its signals wait.
-    ::sigemptyset(&mask);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) ::sigaddset(&mask, signal);
+    ::sigemptyset(&none);
     constexpr short kFlags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
     int error = 0;
     const auto add = [&error](int result) {
@@ -55,13 +45,11 @@ class SpawnPlan {
     for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
       add(::posix_spawn_file_actions_addopen(&actions_, stream, "/dev/null", O_RDWR, 0));
     }
-    add(::posix_spawn_file_actions_adddup2(&actions_, socket, kSupervisorSocket));
-    if (file >= 0) add(::posix_spawn_file_actions_adddup2(&actions_, file, kSupervisorFile));
+    add(::posix_spawn_file_actions_adddup2(&actions_, socket, kServerSocket));
     // Not every descriptor of this process is close-on-exec: Asio's sockets are not.
-    add(::posix_spawn_file_actions_addclosefrom_np(
-        &actions_, file >= 0 ? kSupervisorFile + 1 : kSupervisorSocket + 1));
+    add(::posix_spawn_file_actions_addclosefrom_np(&actions_, kServerSocket + 1));
     add(::posix_spawnattr_setsigdefault(&attributes_, &all));
-    add(::posix_spawnattr_setsigmask(&attributes_, &mask));
+    add(::posix_spawnattr_setsigmask(&attributes_, &none));
     add(::posix_spawnattr_setflags(&attributes_, kFlags));
     return error;
   }
@@ -80,15 +68,15 @@ class SpawnPlan {
   posix_spawnattr_t attributes_;
 };
 
-/// A copy above all numbers that the supervisor's descriptors have, so that none overwrites
-/// another.
-Result<FileDescriptor> moved_up(int fd) {
-  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, kSupervisorFile + 1);
-  if (copy < 0) return unavailable("dup", errno);
-  return FileDescriptor(copy);
-}
-
 }  // namespace
+
+tl::unexpected<Error> cannot_start(const std::string& what, int error) {
+  std::string message =
+      "cannot start a handler: " + what + ": " + std::generic_category().message(error);
+  if (error == EMFILE || error == ENFILE) message += "; raise the limit of open files";
+  if (error == EAGAIN) message += "; raise the limit of processes";
+  return fail(ErrorKind::kUnavailable, std::move(message));
+}
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   if (this != &other) {
@@ -106,7 +94,7 @@ void FileDescriptor::close() {
 Result<FileDescriptor> open_pidfd(pid_t pid) {
   // By number, since glibc 2.36's header lacks extern "C".
   const long pidfd = ::syscall(SYS_pidfd_open, pid, 0);
-  if (pidfd < 0) return unavailable("pidfd_open", errno);
+  if (pidfd < 0) return cannot_start("pidfd_open", errno);
   return FileDescriptor(static_cast<int>(pidfd));
 }
 
@@ -114,27 +102,27 @@ bool signal_process(int pidfd, int signal) {
   return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0;
 }
 
-Result<SupervisorChild> spawn_supervisor(const std::string& program, int file) {
+Result<std::pair<FileDescriptor, FileDescriptor>> connected_pair(int type) {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return unavailable("socket", errno);
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0) {
+    return cannot_start("socket", errno);
   }
-  SupervisorChild child;
-  child.socket = FileDescriptor(ends[0]);
-  const FileDescriptor end(ends[1]);
-  auto theirs = moved_up(end.get());
-  if (!theirs) return tl::unexpected(theirs.error());
-  FileDescriptor their_file;
-  if (file >= 0) {
-    auto copy = moved_up(file);
-    if (!copy) return tl::unexpected(copy.error());
-    their_file = *std::move(copy);
-  }
-  ::fcntl(child.socket.get(), F_SETFL, O_NONBLOCK);  // of our end only
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);  // of our end only
+  return std::pair(FileDescriptor(ends[0]), FileDescriptor(ends[1]));
+}
+
+Result<ServerChild> spawn_server(const std::string& program) {
+  auto ends = connected_pair(SOCK_SEQPACKET);
+  if (!ends) return tl::unexpected(ends.error());
+  // Above the number that the server gets, so that dup2 takes its close-on-exec away.
+  const FileDescriptor theirs(::fcntl(ends->second.get(), F_DUPFD_CLOEXEC, kServerSocket + 1));
+  if (theirs.get() < 0) return cannot_start("dup", errno);
   SpawnPlan plan;
-  int error = plan.prepare(theirs->get(), their_file.get());
+  ServerChild child;
+  int error = plan.prepare(theirs.get());
   if (error == 0) error = plan.run(program, child.pid);
-  if (error != 0) return unavailable(program, error);
+  if (error != 0) return cannot_start(program, error);
+  child.socket = std::move(ends->first);
   // The child cannot be gone: only we wait for it.
   auto pidfd = open_pidfd(child.pid);
   if (!pidfd) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Starting a supervisor by posix_spawn, and the frames that go between it and the agent. Linux
-// only. No Asio.
+// What processes of this room are made of: descriptors, pidfds, the frames between agent and
+// supervisor, and starting the server that forks supervisors (spawner.h). Linux only. No Asio.
 #pragma once
 
 #include <sys/types.h>
@@ -31,21 +31,26 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-/// A started supervisor that nobody has waited for yet, and our ends.
-struct SupervisorChild {
+/// A started server that nobody has waited for yet, and our end.
+struct ServerChild {
   pid_t pid = -1;
   FileDescriptor pidfd;
-  FileDescriptor socket;  ///< does not block
+  FileDescriptor socket;  ///< of packets; does not block
 };
 
-/// Starts `program supervise` in a session of its own. `file`: a job's file, which it inherits; -1:
-/// none. Errors: kUnavailable. Then no child is left.
-Result<SupervisorChild> spawn_supervisor(const std::string& program, int file);
+/// Starts `program supervise` in a session of its own. Errors: kUnavailable. Then no child is left.
+Result<ServerChild> spawn_server(const std::string& program);
+/// Both ends of a connection, close-on-exec, the first of which does not block. `type`: of
+/// socketpair(2). kUnavailable.
+Result<std::pair<FileDescriptor, FileDescriptor>> connected_pair(int type);
 
 /// A pidfd; kUnavailable: no such process.
 Result<FileDescriptor> open_pidfd(pid_t pid);
 /// False: it is gone.
 bool signal_process(int pidfd, int signal);
+
+/// What could not be had for a handler, with the remedy for a limit that was met: kUnavailable.
+tl::unexpected<Error> cannot_start(const std::string& what, int error);
 
 /// `bytes` with their length before them: 4 bytes, big endian.
 [[nodiscard]] std::string frame(std::string_view bytes);

@@ -23,6 +23,7 @@
 #include "handlers/fault.h"
 #include "handlers/job_file.h"
 #include "handlers/output.h"
+#include "handlers/plain_command.h"
 #include "handlers/spawn.h"
 #include "proto/job.pb.h"
 #include "proto/support/unix_time.h"
@@ -65,8 +66,9 @@ std::optional<job::Order> read_order(int fd) {
 
 class Supervisor {
  public:
-  Supervisor(job::Order order, std::optional<JobFile> file)
+  Supervisor(FileDescriptor agent, job::Order order, std::optional<JobFile> file)
       : order_(std::move(order)),
+        agent_(std::move(agent)),
         file_(std::move(file)),
         group_(order_.cgroup()),
         output_(order_.head_limit(), order_.tail_limit()) {}
@@ -79,11 +81,13 @@ class Supervisor {
   void take_signals();
   void check_exit();
   void end(ProcessEnding why);
+  void kill_now();
   void kill_all();
   void read_output();
   void drain_output();
   void write_down(std::string_view bytes);
   void listen_to_agent();
+  void tell_signal(const siginfo_t& info);
   void finish();
   void report();
   void wait_for_agent();
@@ -91,12 +95,14 @@ class Supervisor {
   void timers();
 
   const job::Order order_;
+  const FileDescriptor agent_;  ///< the socket to it
   std::optional<JobFile> file_;
   const ControlGroup group_;
   Output output_;
   FileDescriptor signals_;
   FileDescriptor pipe_;
   pid_t pid_ = -1;
+  bool without_shell_ = false;
   bool exited_ = false;
   bool killed_ = false;
   bool done_ = false;
@@ -139,6 +145,7 @@ bool Supervisor::begin() {
   }
   pid_ = command->pid;
   pipe_ = std::move(command->output);
+  without_shell_ = command->without_shell;
   if (file_) file_->set_command(pid_);
   fault_point(FaultPoint::kCommandRuns);
   limit_ = started_ + std::chrono::milliseconds(order_.timeout_ms());
@@ -156,7 +163,7 @@ void Supervisor::watch() {
     std::array<pollfd, 3> wait{
         {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
          {.fd = read ? pipe_.get() : -1, .events = POLLIN, .revents = 0},
-         {.fd = agent_there_ ? kSupervisorSocket : -1, .events = POLLIN, .revents = 0}}};
+         {.fd = agent_there_ ? agent_.get() : -1, .events = POLLIN, .revents = 0}}};
     if (::poll(wait.data(), wait.size(), next_timeout()) < 0 && errno != EINTR) break;
     if (wait[2].revents != 0) listen_to_agent();
     if (wait[1].revents != 0) read_output();
@@ -188,8 +195,7 @@ void Supervisor::take_signals() {
     if (info.ssi_signo == SIGCHLD) {
       children = true;
     } else if (info.ssi_signo == SIGUSR1) {
-      if (cause_ == ProcessEnding::kExited) cause_ = ProcessEnding::kTerminated;
-      kill_all();
+      kill_now();
     } else {
       end(ProcessEnding::kTerminated);
     }
@@ -223,6 +229,11 @@ void Supervisor::end(ProcessEnding why) {
   ::kill(-pid_, SIGTERM);
   ::kill(-pid_, SIGCONT);  // a stopped process cannot heed it otherwise
   limit_ = Clock::now() + std::chrono::milliseconds(order_.grace_ms());
+}
+
+void Supervisor::kill_now() {
+  if (cause_ == ProcessEnding::kExited) cause_ = ProcessEnding::kTerminated;
+  kill_all();
 }
 
 void Supervisor::kill_all() {
@@ -275,11 +286,23 @@ void Supervisor::drain_output() {
   }
 }
 
-/// While the command runs, the agent says nothing: this is its end.
 void Supervisor::listen_to_agent() {
   char byte = 0;
-  const ssize_t got = ::recv(kSupervisorSocket, &byte, 1, MSG_DONTWAIT);
+  const ssize_t got = ::recv(agent_.get(), &byte, 1, MSG_DONTWAIT);
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) agent_there_ = false;
+  if (got == 1 && byte == kTerminate) end(ProcessEnding::kTerminated);
+  if (got == 1 && byte == kKill) kill_now();
+}
+
+/// Killed by a signal that we did not send.
+void Supervisor::tell_signal(const siginfo_t& info) {
+  if (!without_shell_) {
+    ended_.ending = ProcessEnding::kSignalled;
+    return;
+  }
+  // As the shell in whose place it ran.
+  ended_.status = shell_status(info.si_status);
+  write_down(shell_remark(info.si_status, info.si_code == CLD_DUMPED));
 }
 
 void Supervisor::finish() {
@@ -290,9 +313,7 @@ void Supervisor::finish() {
     if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) == 0 &&
         info.si_pid != 0) {
       ended_.status = info.si_status;
-      if (cause_ == ProcessEnding::kExited && info.si_code != CLD_EXITED) {
-        ended_.ending = ProcessEnding::kSignalled;
-      }
+      if (cause_ == ProcessEnding::kExited && info.si_code != CLD_EXITED) tell_signal(info);
     }
     fault_point(FaultPoint::kCommandEnded);
   }
@@ -317,7 +338,7 @@ void Supervisor::report() {
   const std::string bytes = frame(report.SerializeAsString());
   std::string_view left = bytes;
   while (!left.empty()) {
-    const ssize_t sent = ::send(kSupervisorSocket, left.data(), left.size(), MSG_NOSIGNAL);
+    const ssize_t sent = ::send(agent_.get(), left.data(), left.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) {
       agent_there_ = false;
@@ -331,33 +352,30 @@ void Supervisor::report() {
 /// Until the agent has recorded the end. If it will not, the file must outlive a power cut.
 void Supervisor::wait_for_agent() {
   char byte = 0;
-  if (agent_there_ && read_exactly(kSupervisorSocket, &byte, 1)) return;
+  // It may have said something else before it heard of the end.
+  while (agent_there_ && read_exactly(agent_.get(), &byte, 1)) {
+    if (byte == kRecorded) return;
+  }
   if (file_) file_->sync();
 }
 
 }  // namespace
 
-int run_supervisor() {
-  struct stat status{};
-  if (::fstat(kSupervisorSocket, &status) != 0 || !S_ISSOCK(status.st_mode)) {
-    std::fputs("starling supervise: started by the agent for each job, not by people\n", stderr);
-    return 2;
-  }
-  std::optional<JobFile> file;
-  if (::fcntl(kSupervisorFile, F_SETFD, FD_CLOEXEC) == 0) {
-    auto inherited = JobFile::inherit(FileDescriptor(kSupervisorFile));
+int supervise(FileDescriptor agent, FileDescriptor file, const std::string& boot) {
+  std::optional<JobFile> kept;
+  if (file.get() >= 0) {
+    auto inherited = JobFile::inherit(std::move(file));
     if (!inherited) return 2;
-    file = *std::move(inherited);
+    kept = *std::move(inherited);
   }
-  ::fcntl(kSupervisorSocket, F_SETFD, FD_CLOEXEC);
-  auto order = read_order(kSupervisorSocket);
+  auto order = read_order(agent.get());
   if (!order) return 0;
   fault_point(FaultPoint::kOrderRead);
-  if (file) {
+  if (kept) {
     const int64_t self = ::getpid();
-    if (!file->begin({boot_id(), self, start_time_of(self), unix_milliseconds()})) return 1;
+    if (!kept->begin({boot, self, start_time_of(self), unix_milliseconds()})) return 1;
   }
-  Supervisor(*std::move(order), std::move(file)).run();
+  Supervisor(std::move(agent), *std::move(order), std::move(kept)).run();
   return 0;
 }
 

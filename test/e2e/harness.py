@@ -88,6 +88,14 @@ def run(*command, check=True, **options):
     return done
 
 
+def server_of(agent):
+    """Id of the process that forks the supervisors of an agent's jobs; None: there is none."""
+    pid = agent.process.pid
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        children = [int(word) for word in file.read().split()]
+    return next((child for child in children if "supervise" in command_line(child)), None)
+
+
 def processes_with(mark):
     """Ids of processes whose environment holds `mark`, but for zombies."""
     found = []

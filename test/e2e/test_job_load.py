@@ -178,7 +178,8 @@ class Misbehaviour(Load):
         self.unharmed(victim, sender)
         mark = f"{self.mark_name}={self.mark_value}"
         wait_for(lambda: sorted(harness.processes_with(mark)) ==
-                 sorted([victim.process.pid, sender.process.pid]), "nothing of them is left")
+                 sorted([victim.process.pid, sender.process.pid, harness.server_of(victim)]),
+                 "nothing of them is left")
 
 
 if __name__ == "__main__":

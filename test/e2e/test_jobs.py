@@ -6,11 +6,11 @@ import signal
 import subprocess
 
 import harness
-from harness import Case, sanitized, wait_for
+from harness import Case, sanitized, takes, wait_for
 
 
 def supervisors(case):
-    """Ids of the supervisors that this test has running."""
+    """Ids of the supervisors that this test has running, and of the servers that fork them."""
     mark = f"{case.mark_name}={case.mark_value}"
     return [pid for pid in harness.processes_with(mark)
             if "supervise" in harness.command_line(pid)]
@@ -37,7 +37,7 @@ class Survival(Case):
         alpha.start()
         wait_for(lambda: "still runs and is supervised on" in alpha.log(), "it is adopted")
         self.assertTrue(alpha.stop())
-        self.assertEqual(len(supervisors(self)), 1)
+        wait_for(lambda: len(supervisors(self)) == 1, "the server is gone, and no supervisor")
         alpha.start()
         self.assertEqual(alpha.read("runs"), "begun\n")
         self.let_go(alpha)
@@ -58,6 +58,46 @@ class Survival(Case):
         for pid in supervisors(self):
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: "its supervisor was killed" in alpha.log(), "the agent says so")
+
+    def test_a_killed_server_costs_no_job(self):
+        alpha = self.waiting_job()
+        for number in range(3):
+            alpha.cli("event", "-coalesce=false", "work", str(number))
+        first = harness.server_of(alpha)
+        os.kill(first, signal.SIGKILL)
+        self.let_go(alpha)
+        wait_for(lambda: alpha.read("runs") == 4 * "begun\nend\n", "all run, one after the other")
+        self.assertNotIn(harness.server_of(alpha), (first, None))
+        self.assertNotIn("supervisor was killed", alpha.log())
+
+    @takes(60)
+    def test_a_stuck_server_is_replaced(self):
+        alpha, = self.cluster("alpha", arguments=["-event-handler", "user:work=echo run >> runs"])
+        alpha.cli("event", "-coalesce=false", "work", "1")
+        wait_for(lambda: alpha.read("runs") == "run\n", "the first runs")
+        stuck = harness.server_of(alpha)
+        os.kill(stuck, signal.SIGSTOP)
+        alpha.cli("event", "-coalesce=false", "work", "2")
+        wait_for(lambda: alpha.read("runs") == "run\nrun\n", "the second runs after all", 30)
+        wait_for(lambda: not os.path.exists(f"/proc/{stuck}"), "the stuck server is gone")
+
+    def test_an_agent_killed_while_its_server_has_a_job(self):
+        alpha, = self.cluster("alpha", arguments=["-event-handler", "user:work=echo run >> runs"])
+        alpha.cli("event", "-coalesce=false", "work", "1")
+        wait_for(lambda: alpha.read("runs") == "run\n", "the first runs")
+        server = harness.server_of(alpha)
+        os.kill(server, signal.SIGSTOP)
+        self.addCleanup(lambda: os.path.exists(f"/proc/{server}") and os.kill(server, signal.SIGKILL))
+        alpha.cli("event", "-coalesce=false", "work", "2")
+        wait_for(lambda: [job["state"] for job in alpha.json("job", "list")["jobs"]] ==
+                 ["running", "succeeded"], "it is started")
+        alpha.kill()
+        alpha.start()
+        os.kill(server, signal.SIGCONT)
+        wait_for(lambda: alpha.json("job", "show", "2")["jobs"][0]["state"] == "succeeded",
+                 "the job of the earlier agent is taken up")
+        self.assertEqual(alpha.read("runs"), "run\nrun\n")
+        wait_for(lambda: not os.path.exists(f"/proc/{server}"), "the server is gone")
 
 
 class Commands(Case):
@@ -121,7 +161,8 @@ class Commands(Case):
         # It ignores SIGTERM: this takes the grace.
         wait_for(lambda: self.job(alpha, 1)["state"] == "killed", "it is killed")
         mark = f"{self.mark_name}={self.mark_value}"
-        wait_for(lambda: harness.processes_with(mark) == [alpha.process.pid], "nothing is left")
+        wait_for(lambda: sorted(harness.processes_with(mark)) ==
+                 sorted([alpha.process.pid, harness.server_of(alpha)]), "nothing is left")
 
     @sanitized
     def test_another_host(self):

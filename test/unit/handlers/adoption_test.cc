@@ -29,6 +29,7 @@ using starling::handlers::ProcessEnding;
 using starling::handlers::ProcessRequest;
 using starling::handlers::ProcessResult;
 using starling::handlers::run_until;
+using starling::handlers::Spawner;
 using starling::handlers::TempDir;
 
 namespace {
@@ -37,18 +38,18 @@ namespace {
 struct Job {
   explicit Job(const std::string& command) {
     ProcessRequest request;
-    request.supervisor = STARLING_TEST_SUPERVISOR;
     request.arguments = {"/bin/sh", "-c", command};
     request.environment = {"PATH=/usr/bin:/bin"};
     auto file = JobFile::create(path, 65'536);
     REQUIRE(file);
-    auto started = Process::start(loop, request, file->release(), path,
+    auto started = Process::start(loop, *spawner, request, file->release(), path,
                                   [this](ProcessResult told) { result = std::move(told); });
     REQUIRE(started);
     process = *std::move(started);
   }
   ~Job() {
     process.reset();
+    spawner.reset();
     run_until(loop, [] { return childless(); });
   }
   Job(const Job&) = delete;
@@ -75,6 +76,7 @@ struct Job {
   TempDir dir;
   const std::string path = dir.file("1");
   asio::io_context loop;
+  std::unique_ptr<Spawner> spawner = std::make_unique<Spawner>(loop, STARLING_TEST_SUPERVISOR);
   std::unique_ptr<Process> process;
   std::optional<ProcessResult> result;
 };
@@ -132,8 +134,9 @@ TEST_CASE("a run whose supervisor is killed is lost and nothing of it stays") {
 TEST_CASE("what has ended cannot be adopted") {
   Job job("true");
   REQUIRE(job.until([&] { return job.result.has_value(); }));
+  const auto supervisor = static_cast<pid_t>(job.supervisor());
   job.process->recorded();
-  REQUIRE(job.until([] { return childless(); }));
+  REQUIRE(job.until([&] { return !is_running(supervisor); }));
   const auto adopted = Process::adopt(job.loop, job.path, 0, [](const ProcessResult&) {});
   REQUIRE_FALSE(adopted);
   CHECK(adopted.error().kind == ErrorKind::kNotFound);
@@ -144,11 +147,12 @@ TEST_CASE("a supervisor without its order runs nothing") {
   const std::string path = dir.file("1");
   auto file = JobFile::create(path, 4096);
   REQUIRE(file);
-  auto child = starling::handlers::spawn_supervisor(STARLING_TEST_SUPERVISOR, file->descriptor());
-  REQUIRE(child);
-  const auto held = file->release();
-  child->socket.close();
   asio::io_context loop;
+  {
+    Spawner spawner(loop, STARLING_TEST_SUPERVISOR);
+    REQUIRE(spawner.start(file->descriptor()));  // and lets go of the socket
+  }
+  const auto held = file->release();
   REQUIRE(run_until(loop, [] { return childless(); }));
   CHECK(examine(path) == Evidence::kStarting);  // we hold it
   const auto reader = JobFile::open(path);

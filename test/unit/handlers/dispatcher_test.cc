@@ -21,6 +21,7 @@ using starling::handlers::EventType;
 using starling::handlers::HandlerLimits;
 using starling::handlers::HandlerSpec;
 using starling::handlers::Host;
+using starling::handlers::is_running;
 using starling::handlers::JobEnding;
 using starling::handlers::JobName;
 using starling::handlers::JobPermit;
@@ -469,6 +470,32 @@ TEST_CASE("short runs are asked for ahead of their turn and long ones are not") 
   }
 }
 
+TEST_CASE("leave to start is asked for with the plan when a place is free") {
+  std::vector<std::string> asked;
+  std::vector<std::function<void(JobPermit)>> continuations;
+  DispatcherOptions options;
+  options.hooks.starting = [&](const JobName& job, const Event&,
+                               std::function<void(JobPermit)> proceed) {
+    asked.push_back(job.event_id);
+    continuations.push_back(std::move(proceed));
+  };
+  Bench bench(std::move(options));
+  bench.handlers({"user=true"});
+  bench.send(user("a", "", "first"));
+  CHECK(asked == std::vector<std::string>{"first"});  // before any turn of the loop
+  bench.send(user("a", "", "second"));
+  CHECK(asked.size() == 1);  // its turn comes later
+  CHECK(bench.dispatcher->statistics().started == 0);
+  for (size_t i = 0; i < 2; ++i) {
+    REQUIRE(bench.until([&] { return continuations.size() > i; }));
+    JobPermit permit;
+    permit.run = true;
+    continuations[i](std::move(permit));
+    REQUIRE(bench.until_reports(i + 1));
+  }
+  CHECK(asked == std::vector<std::string>{"first", "second"});
+}
+
 TEST_CASE("a continuation that outlives the dispatcher does nothing") {
   std::function<void(JobPermit)> kept;
   DispatcherOptions options;
@@ -668,7 +695,7 @@ TEST_CASE("shutdown ends what it is told to and forgets what waits") {
   bench.dispatcher->shutdown(10s, [&] { stopped = true; });
   bench.send(user("a", "", "late"));
   REQUIRE(bench.until([&] { return stopped; }));
-  CHECK(bench.until([] { return childless(); }));
+  CHECK_FALSE(is_running(static_cast<pid_t>(std::stol(dir.read("pid")))));
   CHECK(bench.reports.size() == 2);
   for (const JobReport& report : bench.reports) CHECK(report.ending == JobEnding::kTerminated);
   CHECK(bench.outcome().kind == QueryOutcomeKind::kBusy);
@@ -681,17 +708,18 @@ TEST_CASE("shutdown ends what it is told to and forgets what waits") {
 TEST_CASE("shutdown leaves jobs for events running") {
   Bench bench;
   TempDir dir;
-  bench.handlers({"user=" + until_file(dir.file("go")) + "; touch " + dir.file("done")});
+  bench.handlers({"user=echo $$ > " + dir.file("pid") + "; " + until_file(dir.file("go")) +
+                  "; touch " + dir.file("done")});
   bench.send(user("a"));
-  REQUIRE(bench.until([&] { return bench.dispatcher->statistics().started == 1; }));
+  REQUIRE(bench.until([&] { return dir.read("pid").ends_with("\n"); }));
   bool stopped = false;
   bench.dispatcher->shutdown(10s, [&] { stopped = true; });
   REQUIRE(bench.until([&] { return stopped; }));
   bench.dispatcher.reset();
-  CHECK_FALSE(childless());
+  CHECK(bench.until([] { return childless(); }));
+  CHECK(is_running(static_cast<pid_t>(std::stol(dir.read("pid")))));
   dir.touch("go");
   CHECK(bench.until([&] { return dir.has("done"); }));
-  CHECK(bench.until([] { return childless(); }));
 }
 
 TEST_CASE("shutdown kills what ignores SIGTERM") {

@@ -19,13 +19,13 @@ using starling::handlers::ProcessRequest;
 using starling::handlers::ProcessResult;
 using starling::handlers::resident_bytes;
 using starling::handlers::run_until;
+using starling::handlers::Spawner;
 using starling::handlers::TempDir;
 
 namespace {
 
 ProcessRequest request(std::string command) {
   ProcessRequest made;
-  made.supervisor = STARLING_TEST_SUPERVISOR;
   made.arguments = {"/bin/sh", "-c", std::move(command)};
   made.environment = {"PATH=/usr/bin:/bin"};
   made.head_limit = size_t{4} << 20;
@@ -33,16 +33,33 @@ ProcessRequest request(std::string command) {
   return made;
 }
 
+/// A loop with a spawner. At its end the server is gone.
+struct Loop {
+  Loop() : spawner(std::make_unique<Spawner>(io, STARLING_TEST_SUPERVISOR)) {}
+  ~Loop() { end_server(); }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  /// Whether everything is gone.
+  bool end_server() {
+    spawner.reset();
+    return run_until(io, [] { return childless(); });
+  }
+
+  asio::io_context io;
+  std::unique_ptr<Spawner> spawner;
+};
+
 /// A run that leaves no trace.
-auto start(asio::io_context& loop, ProcessRequest made, Process::Done done) {
-  return Process::start(loop, std::move(made), {}, {}, std::move(done));
+auto start(Loop& loop, const ProcessRequest& made, Process::Done done) {
+  return Process::start(loop.io, *loop.spawner, made, {}, {}, std::move(done));
 }
 
 /// One command on a loop of its own.
 class Runner {
  public:
   explicit Runner(ProcessRequest made) {
-    auto started = start(loop_, std::move(made), [this](ProcessResult result) {
+    auto started = start(loop_, made, [this](ProcessResult result) {
       result_ = std::move(result);
       process_->recorded();
     });
@@ -53,7 +70,7 @@ class Runner {
   Process& process() { return *process_; }
   template <typename Condition>
   bool until(Condition condition) {
-    return run_until(loop_, condition);
+    return run_until(loop_.io, condition);
   }
   bool ended() const { return result_.has_value(); }
   ProcessResult result() {
@@ -62,7 +79,7 @@ class Runner {
   }
 
  private:
-  asio::io_context loop_;
+  Loop loop_;
   std::unique_ptr<Process> process_;
   std::optional<ProcessResult> result_;
 };
@@ -188,7 +205,7 @@ TEST_CASE("a flood of output keeps memory bounded") {
 }
 
 TEST_CASE("a flood of output leaves the loop to others") {
-  asio::io_context loop;
+  Loop loop;
   bool ended = false;
   auto flood =
       start(loop, request("exec cat /dev/zero"), [&](const ProcessResult&) { ended = true; });
@@ -198,11 +215,11 @@ TEST_CASE("a flood of output leaves the loop to others") {
     bool done = false;
     auto other = start(loop, request("true"), [&](const ProcessResult&) { done = true; });
     REQUIRE(other);
-    REQUIRE(run_until(loop, [&] { return done; }));
+    REQUIRE(run_until(loop.io, [&] { return done; }));
   }
   CHECK_FALSE(ended);
   (*flood)->kill();
-  CHECK(run_until(loop, [&] { return ended; }));
+  CHECK(run_until(loop.io, [&] { return ended; }));
 }
 
 TEST_CASE("a grandchild that keeps the output open does not hold up the end") {
@@ -297,30 +314,30 @@ TEST_CASE("a stopped script ends all the same") {
 
 TEST_CASE("destroying a process lets the run go on without a report") {
   TempDir dir;
-  asio::io_context loop;
+  Loop loop;
   bool reported = false;
   auto process = start(loop,
                        request("echo $$ > " + dir.file("pid") + "; while [ ! -e " + dir.file("go") +
                                " ]; do sleep 0.02; done; echo > " + dir.file("done")),
                        [&](const ProcessResult&) { reported = true; });
   REQUIRE(process);
-  REQUIRE(run_until(loop, [&] { return dir.read("pid").ends_with("\n"); }));
+  REQUIRE(run_until(loop.io, [&] { return dir.read("pid").ends_with("\n"); }));
   process->reset();
   CHECK(is_running(static_cast<pid_t>(std::stol(dir.read("pid")))));
   dir.touch("go");
-  CHECK(run_until(loop, [&] { return dir.has("done"); }));
-  CHECK(run_until(loop, [] { return childless(); }));
+  CHECK(run_until(loop.io, [&] { return dir.has("done"); }));
+  CHECK(loop.end_server());
   CHECK_FALSE(reported);
 }
 
 TEST_CASE("a process may be destroyed by its own report") {
-  asio::io_context loop;
+  Loop loop;
   std::unique_ptr<Process> process;
   auto started = start(loop, request("true"), [&](const ProcessResult&) { process.reset(); });
   REQUIRE(started);
   process = *std::move(started);
-  CHECK(run_until(loop, [&] { return process == nullptr; }));
-  CHECK(run_until(loop, [] { return childless(); }));
+  CHECK(run_until(loop.io, [&] { return process == nullptr; }));
+  CHECK(loop.end_server());
 }
 
 TEST_CASE("an environment too large for the system is said to be so") {
@@ -366,7 +383,7 @@ TEST_CASE("a command that is killed takes along what left its group") {
 }
 
 TEST_CASE("many runs leave no descriptor and no zombie") {
-  asio::io_context loop;
+  Loop loop;
   std::optional<size_t> before;
   for (int round = 0; round < 10; ++round) {
     std::vector<std::unique_ptr<Process>> processes;
@@ -383,11 +400,11 @@ TEST_CASE("many runs leave no descriptor and no zombie") {
       REQUIRE(process);
       processes.push_back(*std::move(process));
     }
-    REQUIRE(run_until(loop, [&] { return ended == 10; }));
+    REQUIRE(run_until(loop.io, [&] { return ended == 10; }));
     processes.clear();
-    REQUIRE(run_until(loop, [] { return childless(); }));
     if (!before) before = open_files();  // the loop has its own descriptors by now
   }
   // What was about to be closed when the first were counted may make it fewer.
-  CHECK(run_until(loop, [&] { return open_files() <= *before; }));
+  CHECK(run_until(loop.io, [&] { return open_files() <= *before; }));
+  CHECK(loop.end_server());
 }
