@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -460,14 +461,19 @@ TEST_CASE("short runs are asked for ahead of their turn and long ones are not") 
   bench.handlers({"user=true"});
   for (int i = 0; i < 50; ++i) bench.send(user("a"));
   REQUIRE(bench.until([&] { return asked.size() == 1; }));
+  bool ahead = false;
   for (size_t next = 0; next < 50; ++next) {
     REQUIRE(bench.until([&] { return asked.size() > next; }));
     JobPermit permit;
     permit.run = true;
     asked[next](std::move(permit));
     REQUIRE(bench.until_reports(next + 1));
-    if (next == 25) CHECK(asked.size() > 26);
+    ahead = ahead || asked.size() > next + 1;
   }
+  // On a host so busy that runs are not short there is nothing to be seen.
+  const auto short_runs = std::ranges::count_if(
+      bench.reports, [](const JobReport& report) { return report.duration < 10ms; });
+  CHECK((ahead || short_runs < 40));
 }
 
 TEST_CASE("leave to start is asked for with the plan when a place is free") {
