@@ -6,6 +6,9 @@ import json
 import statistics
 
 
+MORE_IS_BETTER = ("delivered, %", "answers", "runs a second")
+
+
 def usable(values):
     return [value for value in values if value is not None]
 
@@ -105,7 +108,8 @@ class Report:
                            "others_percent": self.others}, indent=1) + "\n"
 
     def svg(self):
-        """A bar for each ratio, on a logarithmic axis: to the left, less than the first kind."""
+        """A bar for each ratio, on a logarithmic axis: to the left, less than the first kind. Green is
+        better, or as good."""
         import math
         bars = [(figure, self.ratio(figure)) for figure in self.figures]
         bars = [(figure, value) for figure, value in bars if value]
@@ -134,8 +138,10 @@ class Report:
             begin, end = sorted((across(1), across(value)))
             parts.append(f'<text x="{left - 10}" y="{y + 12}" text-anchor="end">'
                          f'{html.escape(figure)}</text>')
+            more = any(text in figure for text in MORE_IS_BETTER)
+            better = value >= 1 if more else value <= 1
             parts.append(f'<rect x="{begin:.1f}" y="{y}" width="{max(end - begin, 1):.1f}" '
-                         f'height="15" fill="{"#2a7" if value <= 1 else "#c63"}"/>')
+                         f'height="15" fill="{"#2a7" if better else "#c63"}"/>')
             parts.append(f'<text x="{max(end, across(1)) + 5:.1f}" y="{y + 12}">'
                          f'{ratio_text(value)}</text>')
         return "\n".join(parts + ["</svg>", ""])
