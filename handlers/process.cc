@@ -109,9 +109,9 @@ class Process::Run : public std::enable_shared_from_this<Run> {
   size_t tail_limit_ = 0;
   size_t report_limit_ = 0;
   TimePoint started_;
-  std::shared_ptr<void> lease_;  ///< of the spawner
-  std::string unsent_;           ///< the order, and what is said after it
-  size_t sent_ = 0;              ///< of these
+  std::shared_ptr<SpawnerLease> lease_;
+  std::string unsent_;  ///< the order, and what is said after it
+  size_t sent_ = 0;     ///< of these
   std::string report_;
   asio::posix::stream_descriptor socket_;  ///< to a supervisor that we have started
   asio::posix::stream_descriptor pidfd_;   ///< of one that is adopted
@@ -237,7 +237,7 @@ void Process::Run::gone() {
   asio::error_code ignored;
   pidfd_.close(ignored);
   close_socket();
-  lease_.reset();
+  const std::shared_ptr<SpawnerLease> lease = std::exchange(lease_, nullptr);
   if (!done_) return;
   ProcessResult result;
   result.duration = TimePoint::clock::now() - started_;
@@ -255,6 +255,7 @@ void Process::Run::gone() {
       result.tail = file->read(total > tail_limit_ ? total - tail_limit_ : 0, tail_limit_).bytes;
     }
   }
+  if (lease && !result.began) lease->lost = true;
   tell(std::move(result));
 }
 

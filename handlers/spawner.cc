@@ -116,12 +116,14 @@ class Spawner::Impl : public std::enable_shared_from_this<Impl> {
   Clock::time_point last_used_;
   asio::steady_timer timer_;
   bool looks_soon_ = false;
-  std::shared_ptr<void> lease_ = std::make_shared<char>();
+  std::shared_ptr<SpawnerLease> lease_ = std::make_shared<SpawnerLease>();
 };
 
 Result<void> Spawner::Impl::ensure() {
-  if (there()) return {};
+  // What is handed to one that dies would be lost as well.
+  if (there() && !lease_->lost) return {};
   let_go();
+  lease_ = std::make_shared<SpawnerLease>();
   auto child = spawn_server(program_);
   if (!child) return tl::unexpected(child.error());
   server_ = std::make_shared<Reaper>(loop_, child->pid);

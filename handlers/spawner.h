@@ -30,6 +30,12 @@ struct SpawnerLimits {
   std::chrono::milliseconds stuck{6'000};
 };
 
+/// Shared by a server's jobs.
+struct SpawnerLease {
+  /// A job was lost before it began: the server is dying, though that may not be seen yet.
+  bool lost = false;
+};
+
 class Spawner {
  public:
   /// `program` has `supervise`. `loop` outlives this.
@@ -43,8 +49,8 @@ class Spawner {
 
   /// A supervisor that will come, and nobody's claim that the server need not end.
   struct Supervisor {
-    FileDescriptor socket;        ///< to it; closes when it is gone. Does not block
-    std::shared_ptr<void> lease;  ///< while the job may run
+    FileDescriptor socket;                ///< to it; closes when it is gone. Does not block
+    std::shared_ptr<SpawnerLease> lease;  ///< while the job may run
   };
   /// Asks for a supervisor. `file`: a job's file, which it inherits; -1: none. Errors:
   /// kUnavailable. Then none will come.
