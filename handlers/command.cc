@@ -301,15 +301,17 @@ void kill_descendants(pid_t keep) {
   constexpr int kRounds = 500;
   constexpr useconds_t kPause_us = 2000;
   for (int round = 0; round < kRounds; ++round) {
+    // Before the look at its children: should it end in between, they would be neither its own any
+    // more nor yet in the list of ours.
+    siginfo_t info{};
+    const bool ended =
+        ::waitid(P_PID, static_cast<id_t>(keep), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid != 0;
     std::vector<pid_t> queue = children_of(::getpid());
     for (size_t i = 0; i < queue.size() && queue.size() < 65'536; ++i) {
       const std::vector<pid_t> more = children_of(queue[i]);
       queue.insert(queue.end(), more.begin(), more.end());
     }
-    siginfo_t info{};
-    const bool ended =
-        ::waitid(P_PID, static_cast<id_t>(keep), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-        info.si_pid != 0;
     std::erase(queue, keep);
     if (queue.empty() && ended) return;
     for (const pid_t pid : queue) ::kill(pid, SIGKILL);

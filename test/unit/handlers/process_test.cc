@@ -382,6 +382,18 @@ TEST_CASE("a command that is killed takes along what left its group") {
   CHECK(runner.until([&] { return !is_running(grandchild); }));
 }
 
+TEST_CASE("what leaves the group of a command is found at whichever moment the command dies") {
+  TempDir dir;
+  for (int round = 0; round < 100; ++round) {
+    const std::string name = "pid" + std::to_string(round);
+    Runner runner(request("setsid sleep 1000 & echo $! > " + dir.file(name) + "; wait"));
+    const pid_t grandchild = wait_for_pid(runner, dir, name);
+    runner.process().kill();
+    CHECK(runner.result().ending == ProcessEnding::kTerminated);
+    REQUIRE(runner.until([&] { return !is_running(grandchild); }));
+  }
+}
+
 TEST_CASE("many runs leave no descriptor and no zombie") {
   Loop loop;
   std::optional<size_t> before;
