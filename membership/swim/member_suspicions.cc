@@ -238,7 +238,7 @@ void Members::believe_failed(Entry& entry, Incarnation incarnation) {
 void Members::fail(Entry& entry) {
   const bool was_declared = suspicions_.at(entry.id()).declared;
   const bool ordered = entry.leaving && !planted(PlantedBug::kFailedBeatsLeft);
-  if (ordered || entry.replaced() || planted(PlantedBug::kFailedMeansLeft)) {
+  if (ordered || planted(PlantedBug::kFailedMeansLeft)) {
     // Before it may be forgotten.
     const NodeId id = entry.id();
     const bool prune = entry.pruned;
@@ -263,8 +263,11 @@ void Members::fail(Entry& entry) {
   table_.set_state(entry, Status::kFailed, incarnation);
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.reconnect_timeout);
+  // To others it may hold the name: what they are told is that it has failed.
+  const bool quiet = entry.replaced();
+  entry.went_quietly = entry.went_quietly || (quiet && entry.announced);
   settle_name(entry.name());
-  announce(MemberChange::kFailed, entry, evidence);
+  if (!quiet) announce(MemberChange::kFailed, entry, evidence);
   piggyback_.add(entry.id(), transmissions());
   // The others know what we know: an accuser saves them their wait, more voices would add nothing.
   // Isolated, there is nobody to tell.

@@ -306,6 +306,30 @@ TEST_CASE("who went quietly under a name that another holds joins no second time
   CHECK(events[0].change == MemberChange::kUpdate);
 }
 
+TEST_CASE("a newcomer that dies before it has its name has failed, and has not left") {
+  Parts parts;
+  fill(parts, 5);
+  parts.run_for(3s);
+  proto::MemberRecord newcomer = member_record(77, Incarnation::at(2, 0));
+  newcomer.set_name("node3");
+  starling::test::sign_as_owner(newcomer);
+  parts.members.apply(newcomer, Heard::kSynced);
+  parts.take<MemberEvent>();
+  parts.members.accuse(node_id(77), Incarnation::at(2, 0),
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  // Others may show it under the name already: to those a word of leaving would be news of its own.
+  CHECK(status_of(parts, 77) == Status::kFailed);
+  CHECK(parts.take<MemberEvent>().empty());
+  REQUIRE(parts.members.introduce(node_id(77)).size() == 1);
+  proto::MemberRecord told;
+  REQUIRE(told.ParseFromString(parts.members.introduce(node_id(77))[0].payload()));
+  CHECK(told.status() == proto::MEMBER_FAILED);
+}
+
 TEST_CASE("a stranger is introduced to a suspect with its description and what is said of it") {
   Parts parts;
   fill(parts, 9);
