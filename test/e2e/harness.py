@@ -38,6 +38,13 @@ def sanitized(test):
     return test
 
 
+def timed(test):
+    """About times, or about many agents: CI leaves it out under AddressSanitizer, which sees the same
+    code in smaller tests."""
+    test.timed = True
+    return test
+
+
 def soak(test):
     """Takes very long: only with test/run.sh --soak."""
     test.soak = True
@@ -398,7 +405,7 @@ def list_for_ctest(folder):
     for module, name, test, method in each_test(folder):
         def of(attribute, default, test=test, method=method):
             return getattr(method, attribute, getattr(test, attribute, default))
-        labels = ["e2e"] + [label for label in ("sanitized", "soak") if of(label, False)]
+        labels = ["e2e"] + [label for label in ("sanitized", "soak", "timed") if of(label, False)]
         print(f"{module};{name};{'+'.join(labels)};{of('seconds', 60)};{of('processors', 1)}")
 
 

@@ -7,7 +7,7 @@ import random
 import threading
 
 import harness
-from harness import Case, sanitized, takes, wait_for
+from harness import Case, sanitized, takes, timed, wait_for
 
 
 class Sender(threading.Thread):
@@ -85,6 +85,7 @@ class Crash(Case):
         print(f"{times} crashes, {len(sender.sent)} events")
 
     @takes(300)
+    @timed
     def test_crashes(self):
         self.crash(int(os.environ.get("STARLING_CRASHES", "200")))
 

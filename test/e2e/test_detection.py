@@ -25,7 +25,7 @@ import statistics
 import time
 
 import harness
-from harness import Case, ROOT, SCALE, run, takes, wait_for
+from harness import Case, ROOT, SCALE, run, takes, timed, wait_for
 
 RUNS = int(os.environ.get("STARLING_RUNS", "2"))
 ENOUGH = 10  # runs, for a median to mean something
@@ -143,6 +143,7 @@ def tell(text):
 tell.begun = False
 
 
+@timed
 class RealAgents(Case):
     def setUp(self):
         super().setUp()
@@ -270,6 +271,7 @@ class RealAgents(Case):
         self.assertEqual(simulated_false, 0)
 
 
+@timed
 class Together(Case):
     """Failures that are noticed together reach a handler together."""
 
@@ -299,6 +301,7 @@ class Together(Case):
         self.six_of_twelve(lambda victim: victim.signal(signal.SIGSTOP))
 
 
+@timed
 class Degraded(Case):
     def test_a_member_that_pauses_again_and_again_is_degraded(self):
         alpha, beta, gamma, delta = self.cluster("alpha", "beta", "gamma", "delta", profile="lan")

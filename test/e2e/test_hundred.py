@@ -6,7 +6,7 @@ import resource
 import time
 
 import harness
-from harness import Case, takes, wait_for
+from harness import Case, takes, timed, wait_for
 
 COUNT = 100
 
@@ -55,6 +55,7 @@ class Hundred(Case):
               f"{memory:.0f} KiB resident for each agent")
 
     @takes(300, processors=2)
+    @timed
     def test_forms_and_stays_quiet(self):
         self.stay_quiet(int(os.environ.get("STARLING_QUIET_SECONDS", "20")))
 

@@ -13,7 +13,7 @@ import threading
 import time
 
 import harness
-from harness import Case, soak, takes, wait_for, write_file
+from harness import Case, soak, takes, timed, wait_for, write_file
 
 SENDERS = 4
 # More than at rest. AddressSanitizer keeps what is freed.
@@ -74,6 +74,7 @@ class Load(Case):
             self.assertEqual(one.member(other)["status"], "alive")
 
 
+@timed
 class Flood(Load):
     def flood(self, count):
         victim, sender = self.pair(
@@ -141,6 +142,7 @@ class Flood(Load):
         self.assertIn(str(count - 51), json.dumps(victim.info()))
 
 
+@timed
 class Misbehaviour(Load):
     @takes(180, 2)
     def test_handlers_that_sleep_flood_fork_or_do_not_obey(self):

@@ -6,7 +6,7 @@ import os
 import time
 
 import harness
-from harness import BINARY, Case, needs_root, run, takes, wait_for, write_file
+from harness import BINARY, Case, needs_root, run, takes, timed, wait_for, write_file
 
 NOWHERE = "02:00:00:00:00:01"  # frames to it are dropped by the bridge without a word
 
@@ -103,6 +103,7 @@ class Namespaces(Case):
         return hosts, agents
 
     @takes(120)
+    @timed
     def test_cut_route_is_bridged_by_indirect_probes(self):
         hosts, agents = self.start_hosts(4)
         self.assertTrue(hosts.reaches(0, 1))

@@ -8,7 +8,7 @@ import signal
 import time
 
 import harness
-from harness import Case, sanitized, takes
+from harness import Case, sanitized, takes, timed
 
 LARGEST = 1 << 20
 
@@ -208,6 +208,7 @@ class Limits(Case):
         self.assertEqual(drops["core.queries_rate"], "1")
 
     @takes(120)
+    @timed
     def test_a_burst_of_a_thousand_is_let_through(self):
         agent, = self.cluster("alpha")
         socket = agent.control

@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import harness
-from harness import BINARY, Case, wait_for, write_file
+from harness import BINARY, Case, timed, wait_for, write_file
 
 SERF = shutil.which("serf")
 
@@ -108,6 +108,7 @@ class Habits(Case):
         except FileNotFoundError:
             return ""
 
+    @timed
     def test_router(self):
         answers = []
         for kind, program in self.programs().items():
@@ -153,6 +154,7 @@ class Habits(Case):
             seen.append(json.loads(shown)["members"][0]["tags"])
         self.assertTrue(all(tags == {"role": "load-balancer", "datacenter": "east"} for tags in seen))
 
+    @timed
     def test_load_balancer(self):
         for kind, program in self.programs().items():
             backends = os.path.join(self.folder, f"backends-{kind[:4].strip()}")
@@ -177,6 +179,7 @@ class Habits(Case):
             wait_for(lambda name=name, wanted=wanted: self.read(name).splitlines() == wanted[:1],
                      "the dead one is out", 30)
 
+    @timed
     def test_statsd(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind((f"{self.network}.200", 0))
