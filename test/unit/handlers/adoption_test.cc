@@ -9,7 +9,7 @@
 #include "handlers/job_file.h"
 #include "handlers/process.h"
 #include "test/catch.h"
-#include "test/unit/handlers/loop.h"
+#include "test/unit/handlers/process_loop.h"
 
 using namespace std::chrono_literals;
 using starling::ErrorKind;
@@ -21,39 +21,30 @@ using starling::handlers::Evidence;
 using starling::handlers::examine;
 using starling::handlers::HandlerSpec;
 using starling::handlers::is_running;
-using starling::handlers::JobEnding;
 using starling::handlers::JobFile;
 using starling::handlers::JobReport;
 using starling::handlers::Process;
 using starling::handlers::ProcessEnding;
-using starling::handlers::ProcessRequest;
+using starling::handlers::ProcessLoop;
 using starling::handlers::ProcessResult;
 using starling::handlers::run_until;
+using starling::handlers::shell_request;
 using starling::handlers::Spawner;
 using starling::handlers::TempDir;
+using starling::handlers::until_file;
 
 namespace {
 
 /// One job with a file.
-struct Job {
+struct Job : ProcessLoop {
   explicit Job(const std::string& command) {
-    ProcessRequest request;
-    request.arguments = {"/bin/sh", "-c", command};
-    request.environment = {"PATH=/usr/bin:/bin"};
     auto file = JobFile::create(path, 65'536);
     REQUIRE(file);
-    auto started = Process::start(loop, *spawner, request, file->release(), path,
+    auto started = Process::start(loop, *spawner, shell_request(command), file->release(), path,
                                   [this](ProcessResult told) { result = std::move(told); });
     REQUIRE(started);
     process = *std::move(started);
   }
-  ~Job() {
-    process.reset();
-    spawner.reset();
-    run_until(loop, [] { return childless(); });
-  }
-  Job(const Job&) = delete;
-  Job& operator=(const Job&) = delete;
 
   /// As a restart of the agent.
   void adopt() {
@@ -63,10 +54,6 @@ struct Job {
     REQUIRE(adopted);
     process = *std::move(adopted);
   }
-  template <typename Condition>
-  bool until(Condition condition) {
-    return run_until(loop, condition);
-  }
   int64_t supervisor() const {
     const auto file = JobFile::open(path);
     const auto begun = file ? file->begun() : std::nullopt;
@@ -75,15 +62,9 @@ struct Job {
 
   TempDir dir;
   const std::string path = dir.file("1");
-  asio::io_context loop;
-  std::unique_ptr<Spawner> spawner = std::make_unique<Spawner>(loop, STARLING_TEST_SUPERVISOR);
   std::unique_ptr<Process> process;
   std::optional<ProcessResult> result;
 };
-
-std::string until_file(const std::string& path) {
-  return "while [ ! -e " + path + " ]; do sleep 0.02; done";
-}
 
 }  // namespace
 

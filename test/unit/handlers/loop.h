@@ -60,6 +60,14 @@ inline size_t resident_bytes() {
   return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+/// Nothing when it cannot be read.
+inline std::string read_file(const std::string& path) {
+  std::ifstream stream(path);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
 /// A directory that is gone with the test.
 class TempDir {
  public:
@@ -72,12 +80,7 @@ class TempDir {
   TempDir& operator=(const TempDir&) = delete;
 
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-  [[nodiscard]] std::string read(const std::string& name) const {
-    std::ifstream stream(file(name));
-    std::ostringstream text;
-    text << stream.rdbuf();
-    return text.str();
-  }
+  [[nodiscard]] std::string read(const std::string& name) const { return read_file(file(name)); }
   [[nodiscard]] bool has(const std::string& name) const {
     return std::filesystem::exists(file(name));
   }

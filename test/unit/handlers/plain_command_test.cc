@@ -13,18 +13,16 @@
 
 #include "handlers/process.h"
 #include "test/catch.h"
-#include "test/unit/handlers/loop.h"
+#include "test/unit/handlers/process_loop.h"
 
 using namespace std::chrono_literals;
-using starling::handlers::childless;
 using starling::handlers::plain_command;
 using starling::handlers::plain_words;
 using starling::handlers::Process;
 using starling::handlers::ProcessEnding;
+using starling::handlers::ProcessLoop;
 using starling::handlers::ProcessRequest;
 using starling::handlers::ProcessResult;
-using starling::handlers::run_until;
-using starling::handlers::Spawner;
 using starling::handlers::TempDir;
 
 namespace {
@@ -38,12 +36,7 @@ ProcessRequest request_with(Words environment) {
   return request;
 }
 
-struct Bench {
-  ~Bench() {
-    spawner.reset();
-    run_until(loop, [] { return childless(); });
-  }
-
+struct Bench : ProcessLoop {
   std::string script(const std::string& name, const std::string& text, mode_t mode = 0755) const {
     const std::string path = dir.file(name);
     std::ofstream(path) << text;
@@ -62,7 +55,7 @@ struct Bench {
     });
     REQUIRE(started);
     process = *std::move(started);
-    REQUIRE(run_until(loop, [&] { return result.has_value(); }));
+    REQUIRE(until([&] { return result.has_value(); }));
     return *result;
   }
   /// Both ways; the results are equal.
@@ -76,8 +69,6 @@ struct Bench {
   }
 
   TempDir dir;
-  asio::io_context loop;
-  std::unique_ptr<Spawner> spawner = std::make_unique<Spawner>(loop, STARLING_TEST_SUPERVISOR);
   ProcessRequest request = request_with({"PATH=/usr/bin:/bin"});
 };
 

@@ -7,52 +7,32 @@
 #include <optional>
 
 #include "test/catch.h"
-#include "test/unit/handlers/loop.h"
+#include "test/unit/handlers/process_loop.h"
 
 using namespace std::chrono_literals;
-using starling::handlers::childless;
 using starling::handlers::is_running;
 using starling::handlers::open_files;
 using starling::handlers::Process;
 using starling::handlers::ProcessEnding;
+using starling::handlers::ProcessLoop;
 using starling::handlers::ProcessRequest;
 using starling::handlers::ProcessResult;
 using starling::handlers::resident_bytes;
-using starling::handlers::run_until;
-using starling::handlers::Spawner;
+using starling::handlers::shell_request;
 using starling::handlers::TempDir;
 
 namespace {
 
 ProcessRequest request(std::string command) {
-  ProcessRequest made;
-  made.arguments = {"/bin/sh", "-c", std::move(command)};
-  made.environment = {"PATH=/usr/bin:/bin"};
+  ProcessRequest made = shell_request(std::move(command));
   made.head_limit = size_t{4} << 20;
   made.timeout = 60s;
   return made;
 }
 
-/// A loop with a spawner. At its end the server is gone.
-struct Loop {
-  Loop() : spawner(std::make_unique<Spawner>(io, STARLING_TEST_SUPERVISOR)) {}
-  ~Loop() { end_server(); }
-  Loop(const Loop&) = delete;
-  Loop& operator=(const Loop&) = delete;
-
-  /// Whether everything is gone.
-  bool end_server() {
-    spawner.reset();
-    return run_until(io, [] { return childless(); });
-  }
-
-  asio::io_context io;
-  std::unique_ptr<Spawner> spawner;
-};
-
 /// A run that leaves no trace.
-auto start(Loop& loop, const ProcessRequest& made, Process::Done done) {
-  return Process::start(loop.io, *loop.spawner, made, {}, {}, std::move(done));
+auto start(ProcessLoop& loop, const ProcessRequest& made, Process::Done done) {
+  return Process::start(loop.loop, *loop.spawner, made, {}, {}, std::move(done));
 }
 
 /// One command on a loop of its own.
@@ -70,16 +50,17 @@ class Runner {
   Process& process() { return *process_; }
   template <typename Condition>
   bool until(Condition condition) {
-    return run_until(loop_.io, condition);
+    return loop_.until(condition);
   }
   bool ended() const { return result_.has_value(); }
+  pid_t pid_in(const std::string& path) { return loop_.pid_in(path); }
   ProcessResult result() {
     REQUIRE(until([this] { return ended(); }));
     return *result_;
   }
 
  private:
-  Loop loop_;
+  ProcessLoop loop_;
   std::unique_ptr<Process> process_;
   std::optional<ProcessResult> result_;
 };
@@ -89,12 +70,6 @@ ProcessResult run(ProcessRequest made) {
 }
 ProcessResult run(std::string command) {
   return run(request(std::move(command)));
-}
-
-/// The number in a file that a script writes in one go, once it is there.
-pid_t wait_for_pid(Runner& runner, const TempDir& dir, const std::string& name) {
-  REQUIRE(runner.until([&] { return dir.read(name).ends_with("\n"); }));
-  return static_cast<pid_t>(std::stol(dir.read(name)));
 }
 
 }  // namespace
@@ -205,7 +180,7 @@ TEST_CASE("a flood of output keeps memory bounded") {
 }
 
 TEST_CASE("a flood of output leaves the loop to others") {
-  Loop loop;
+  ProcessLoop loop;
   bool ended = false;
   auto flood =
       start(loop, request("exec cat /dev/zero"), [&](const ProcessResult&) { ended = true; });
@@ -215,18 +190,18 @@ TEST_CASE("a flood of output leaves the loop to others") {
     bool done = false;
     auto other = start(loop, request("true"), [&](const ProcessResult&) { done = true; });
     REQUIRE(other);
-    REQUIRE(run_until(loop.io, [&] { return done; }));
+    REQUIRE(loop.until([&] { return done; }));
   }
   CHECK_FALSE(ended);
   (*flood)->kill();
-  CHECK(run_until(loop.io, [&] { return ended; }));
+  CHECK(loop.until([&] { return ended; }));
 }
 
 TEST_CASE("a grandchild that keeps the output open does not hold up the end") {
   TempDir dir;
   Runner runner(request("sleep 1000 & echo $! > " + dir.file("pid") + "; echo started"));
   const ProcessResult result = runner.result();
-  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  const pid_t grandchild = runner.pid_in(dir.file("pid"));
   CHECK(result.succeeded());
   CHECK(result.head == "started\n");
   CHECK(result.duration < 20s);
@@ -238,7 +213,7 @@ TEST_CASE("a grandchild that prints for ever does not hold up the end") {
   TempDir dir;
   Runner runner(request("cat /dev/zero & echo $! > " + dir.file("pid")));
   CHECK(runner.result().succeeded());
-  ::kill(wait_for_pid(runner, dir, "pid"), SIGKILL);
+  ::kill(runner.pid_in(dir.file("pid")), SIGKILL);
 }
 
 TEST_CASE("a script may close its output and go on") {
@@ -254,7 +229,7 @@ TEST_CASE("time limit ends the whole group") {
   made.timeout = 2s;  // enough to write the file on a loaded host
   made.grace = 20s;
   Runner runner(made);
-  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  const pid_t grandchild = runner.pid_in(dir.file("pid"));
   const ProcessResult result = runner.result();
   CHECK(result.ending == ProcessEnding::kTimedOut);
   CHECK(result.head == "waiting\n");
@@ -270,7 +245,7 @@ TEST_CASE("a group that ignores SIGTERM is killed after the grace period") {
   made.timeout = 2s;
   made.grace = 200ms;
   Runner runner(made);
-  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  const pid_t grandchild = runner.pid_in(dir.file("pid"));
   const ProcessResult result = runner.result();
   CHECK(result.ending == ProcessEnding::kTimedOut);
   CHECK(result.status == SIGKILL);
@@ -286,7 +261,7 @@ TEST_CASE("a grandchild that ignores SIGTERM is killed though the shell heeds it
   made.timeout = 60s;
   made.grace = 300ms;
   Runner runner(made);
-  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  const pid_t grandchild = runner.pid_in(dir.file("pid"));
   REQUIRE(runner.until([&] { return dir.has("ready"); }));
   runner.process().terminate();
   const ProcessResult result = runner.result();
@@ -314,29 +289,29 @@ TEST_CASE("a stopped script ends all the same") {
 
 TEST_CASE("destroying a process lets the run go on without a report") {
   TempDir dir;
-  Loop loop;
+  ProcessLoop loop;
   bool reported = false;
   auto process = start(loop,
                        request("echo $$ > " + dir.file("pid") + "; while [ ! -e " + dir.file("go") +
                                " ]; do sleep 0.02; done; echo > " + dir.file("done")),
                        [&](const ProcessResult&) { reported = true; });
   REQUIRE(process);
-  REQUIRE(run_until(loop.io, [&] { return dir.read("pid").ends_with("\n"); }));
+  REQUIRE(loop.until([&] { return dir.read("pid").ends_with("\n"); }));
   process->reset();
   CHECK(is_running(static_cast<pid_t>(std::stol(dir.read("pid")))));
   dir.touch("go");
-  CHECK(run_until(loop.io, [&] { return dir.has("done"); }));
+  CHECK(loop.until([&] { return dir.has("done"); }));
   CHECK(loop.end_server());
   CHECK_FALSE(reported);
 }
 
 TEST_CASE("a process may be destroyed by its own report") {
-  Loop loop;
+  ProcessLoop loop;
   std::unique_ptr<Process> process;
   auto started = start(loop, request("true"), [&](const ProcessResult&) { process.reset(); });
   REQUIRE(started);
   process = *std::move(started);
-  CHECK(run_until(loop.io, [&] { return process == nullptr; }));
+  CHECK(loop.until([&] { return process == nullptr; }));
   CHECK(loop.end_server());
 }
 
@@ -376,7 +351,7 @@ TEST_CASE("a command gets its setting") {
 TEST_CASE("a command that is killed takes along what left its group") {
   TempDir dir;
   Runner runner(request("setsid sleep 1000 & echo $! > " + dir.file("pid") + "; wait"));
-  const pid_t grandchild = wait_for_pid(runner, dir, "pid");
+  const pid_t grandchild = runner.pid_in(dir.file("pid"));
   runner.process().kill();
   CHECK(runner.result().ending == ProcessEnding::kTerminated);
   CHECK(runner.until([&] { return !is_running(grandchild); }));
@@ -387,7 +362,7 @@ TEST_CASE("what leaves the group of a command is found at whichever moment the c
   for (int round = 0; round < 100; ++round) {
     const std::string name = "pid" + std::to_string(round);
     Runner runner(request("setsid sleep 1000 & echo $! > " + dir.file(name) + "; wait"));
-    const pid_t grandchild = wait_for_pid(runner, dir, name);
+    const pid_t grandchild = runner.pid_in(dir.file(name));
     runner.process().kill();
     CHECK(runner.result().ending == ProcessEnding::kTerminated);
     REQUIRE(runner.until([&] { return !is_running(grandchild); }));
@@ -395,7 +370,7 @@ TEST_CASE("what leaves the group of a command is found at whichever moment the c
 }
 
 TEST_CASE("many runs leave no descriptor and no zombie") {
-  Loop loop;
+  ProcessLoop loop;
   std::optional<size_t> before;
   for (int round = 0; round < 10; ++round) {
     std::vector<std::unique_ptr<Process>> processes;
@@ -412,11 +387,11 @@ TEST_CASE("many runs leave no descriptor and no zombie") {
       REQUIRE(process);
       processes.push_back(*std::move(process));
     }
-    REQUIRE(run_until(loop.io, [&] { return ended == 10; }));
+    REQUIRE(loop.until([&] { return ended == 10; }));
     processes.clear();
     if (!before) before = open_files();  // the loop has its own descriptors by now
   }
   // What was about to be closed when the first were counted may make it fewer.
-  CHECK(run_until(loop.io, [&] { return open_files() <= *before; }));
+  CHECK(loop.until([&] { return open_files() <= *before; }));
   CHECK(loop.end_server());
 }

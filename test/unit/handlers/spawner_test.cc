@@ -11,7 +11,7 @@
 #include "handlers/job_file.h"
 #include "handlers/process.h"
 #include "test/catch.h"
-#include "test/unit/handlers/loop.h"
+#include "test/unit/handlers/process_loop.h"
 
 using namespace std::chrono_literals;
 using starling::ErrorKind;
@@ -22,12 +22,13 @@ using starling::handlers::is_running;
 using starling::handlers::JobFile;
 using starling::handlers::Process;
 using starling::handlers::ProcessEnding;
-using starling::handlers::ProcessRequest;
+using starling::handlers::ProcessLoop;
 using starling::handlers::ProcessResult;
 using starling::handlers::run_until;
+using starling::handlers::shell_request;
 using starling::handlers::Spawner;
-using starling::handlers::SpawnerLimits;
 using starling::handlers::TempDir;
+using starling::handlers::until_file;
 
 namespace {
 
@@ -37,29 +38,17 @@ struct Job {
   std::optional<ProcessResult> result;
 };
 
-/// A spawner on a loop, and jobs with files.
-struct Bench {
-  explicit Bench(SpawnerLimits limits = {}) {
-    spawner = std::make_unique<Spawner>(loop, STARLING_TEST_SUPERVISOR, limits);
-  }
-  ~Bench() {
-    jobs.clear();
-    spawner.reset();
-    run_until(loop, [] { return childless(); });
-  }
-  Bench(const Bench&) = delete;
-  Bench& operator=(const Bench&) = delete;
+/// Jobs with files.
+struct Bench : ProcessLoop {
+  using ProcessLoop::ProcessLoop;
 
   Job& start(const std::string& command) {
-    ProcessRequest request;
-    request.arguments = {"/bin/sh", "-c", command};
-    request.environment = {"PATH=/usr/bin:/bin"};
     jobs.push_back(std::make_unique<Job>());
     Job& job = *jobs.back();
     job.path = dir.file("job" + std::to_string(jobs.size()));
     auto file = JobFile::create(job.path, 65'536);
     REQUIRE(file);
-    auto process = Process::start(loop, *spawner, request, file->release(), job.path,
+    auto process = Process::start(loop, *spawner, shell_request(command), file->release(), job.path,
                                   [&job](ProcessResult told) {
                                     job.result = std::move(told);
                                     job.process->recorded();
@@ -68,25 +57,10 @@ struct Bench {
     job.process = *std::move(process);
     return job;
   }
-  template <typename Condition>
-  bool until(Condition condition) {
-    return run_until(loop, condition);
-  }
   bool until_end(const Job& job) {
     return until([&] { return job.result.has_value(); });
   }
-  /// A file's only line is a process id.
-  pid_t pid_in(const std::string& name) {
-    REQUIRE(until([&] { return dir.read(name).ends_with("\n"); }));
-    return static_cast<pid_t>(std::stol(dir.read(name)));
-  }
-  std::string until_file(const std::string& name) const {
-    return "while [ ! -e " + dir.file(name) + " ]; do sleep 0.02; done";
-  }
-
   TempDir dir;
-  asio::io_context loop;
-  std::unique_ptr<Spawner> spawner;
   std::vector<std::unique_ptr<Job>> jobs;
 };
 
@@ -107,9 +81,9 @@ TEST_CASE("one server serves many jobs") {
 
 TEST_CASE("jobs go on when their server is killed and the next job gets a new one") {
   Bench bench;
-  Job& job = bench.start("echo $$ > " + bench.dir.file("pid") + "; " + bench.until_file("go") +
-                         "; echo whole; exit 5");
-  const pid_t command = bench.pid_in("pid");
+  Job& job = bench.start("echo $$ > " + bench.dir.file("pid") + "; " +
+                         until_file(bench.dir.file("go")) + "; echo whole; exit 5");
+  const pid_t command = bench.pid_in(bench.dir.file("pid"));
   const pid_t server = bench.spawner->server_pid();
   ::kill(server, SIGKILL);
   const Job& next = bench.start("echo next");  // whether or not its end is known by now
@@ -145,7 +119,7 @@ TEST_CASE("a job that was with a killed server has not begun") {
 
 TEST_CASE("a server that is stuck is replaced") {
   Bench bench({.idle = 60s, .stuck = 300ms});
-  Job& running = bench.start(bench.until_file("go") + "; exit 6");
+  Job& running = bench.start(until_file(bench.dir.file("go")) + "; exit 6");
   REQUIRE(bench.until([&] { return examine(running.path) == Evidence::kRunning; }));
   const pid_t server = bench.spawner->server_pid();
   ::kill(server, SIGSTOP);
@@ -193,8 +167,9 @@ TEST_CASE("more jobs than a stuck server's queue takes get another server") {
 
 TEST_CASE("a server without jobs ends and one with a job does not") {
   Bench bench({.idle = 50ms, .stuck = 30ms});
-  Job& job = bench.start("echo $$ > " + bench.dir.file("pid") + "; " + bench.until_file("go"));
-  bench.pid_in("pid");
+  Job& job =
+      bench.start("echo $$ > " + bench.dir.file("pid") + "; " + until_file(bench.dir.file("go")));
+  bench.pid_in(bench.dir.file("pid"));
   const pid_t server = bench.spawner->server_pid();
   bench.loop.restart();
   bench.loop.run_for(300ms);
