@@ -114,7 +114,7 @@ TEST_CASE("a job that was with a killed server has not begun") {
   REQUIRE(bench.until_end(job));
   CHECK(job.result->ending == ProcessEnding::kLost);
   CHECK_FALSE(job.result->began);
-  // The kernel lets go of what was on its way to the server, and of the file's lock, in its own time.
+  // The kernel lets go of what was on its way to the server, a locked file too, in its own time.
   CHECK(bench.until([&] { return examine(job.path) == Evidence::kNeverBegan; }));
   CHECK_FALSE(bench.dir.has("ran"));
 }
