@@ -260,6 +260,7 @@ void Members::fail(Entry& entry) {
   Incarnation incarnation = suspicions_.at(entry.id()).incarnation;
   if (planted(PlantedBug::kRaiseForOthers)) incarnation = incarnation.next();
   clear_suspicion(entry);
+  conflict_due_.erase(entry.id());
   table_.set_state(entry, Status::kFailed, incarnation);
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.reconnect_timeout);

@@ -131,11 +131,11 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   if (old_name != entry->name()) settle_name(old_name);
   const bool joins = !was_up && !entry->went_quietly;
   entry->went_quietly = false;
-  if (joins && awaits_name(*entry)) {
-    conflict_due_.set(id, context_.now + kConflictPatience);
-  } else if (joins || planted(PlantedBug::kAnnounceEveryAlive)) {
+  const bool waits = !was_up && awaits_name(*entry);
+  if (waits) conflict_due_.set(id, context_.now + kConflictPatience);
+  if ((joins && !waits) || planted(PlantedBug::kAnnounceEveryAlive)) {
     announce(MemberChange::kJoin, *entry);
-  } else if (changed || !was_up) {
+  } else if (!joins && (changed || !was_up)) {
     announce(MemberChange::kUpdate, *entry);
   }
   if (refuted) note_refutation(*entry);
@@ -394,6 +394,7 @@ void Members::refute(Incarnation accused) {
 
 void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   clear_suspicion(entry);
+  conflict_due_.erase(entry.id());
   const Status before = entry.status;
   const bool was_up = entry.up();
   table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));

@@ -226,7 +226,7 @@ class Members {
   Deadlines<NodeId> suspicion_due_;
   Deadlines<NodeId> last_words_due_;
   Deadlines<NodeId> reap_due_;
-  Deadlines<NodeId> conflict_due_;
+  Deadlines<NodeId> conflict_due_;  // of those that run: who is gone waits for no name
   Degraded degraded_;
 };
 
