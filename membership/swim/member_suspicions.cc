@@ -37,6 +37,7 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
                                            entry.address().to_string() + ") has failed");
   }
   suspicion.incarnation = std::max(suspicion.incarnation, incarnation);
+  const bool was_alone = suspicion.confirmations() == 0 && !suspicion.declared;
   const size_t enough = context_.options.suspicion_confirmations + 1;
   for (const NodeId& accuser : accusation.accusers) {
     // That we accuse it we know better than anybody who says so.
@@ -53,6 +54,10 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   raise(suspicion.refused, accusation.refused);
   raise(suspicion.self_refused, accusation.self_refused);
   raise(suspicion.declared, accusation.declared);
+  // One accuser may reach the suspect badly, and so may what it says. That a second one does not
+  // reach it is new: what has passed until now was no time in which it could not be reached.
+  const bool confirmed = was_alone && suspicion.confirmations() > 0 && !suspicion.declared;
+  if (confirmed && needs_confirmation()) suspicion.start = context_.now;
   const bool saw_first = accusation.first_hand && accusation.refused && !suspicion.saw_refused;
   suspicion.saw_refused = suspicion.saw_refused || saw_first;
   // Declared on evidence that we are not shown, perhaps long ago: nobody need have told it lately.
@@ -129,13 +134,17 @@ void Members::last_words(const NodeId& id) {
   }
 }
 
+bool Members::needs_confirmation() const {
+  return context_.options.guards.confirmation && up_count() >= kConfirmFrom;
+}
+
 bool Members::may_fail(const Suspicion& suspicion) const {
   if (suspicion.self_refused || planted(PlantedBug::kBelieveOneWord)) return true;
   const bool small = up_count() < kConfirmFrom;
-  const Guards& guards = context_.options.guards;
-  const Duration silence = guards.deaf ? context_.now - last_heard_ : Duration(0);
+  const bool deaf = context_.options.guards.deaf;
+  const Duration silence = deaf ? context_.now - last_heard_ : Duration(0);
   if (!small && silence > context_.options.deaf_after) return isolated();
-  if (small || !guards.confirmation) return true;
+  if (!needs_confirmation()) return true;
   // Declared elsewhere, on evidence that we were not shown: we want our own.
   return suspicion.confirmations() >= 1 || (suspicion.declared && suspicion.own);
 }

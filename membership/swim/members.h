@@ -161,6 +161,8 @@ class Members {
   [[nodiscard]] Duration turn(const NodeId& id, const Suspicion& suspicion);
   /// Shortly before a suspect fails: lets it hear of it once more.
   void last_words(const NodeId& id);
+  /// One member's word is not enough to declare another failed.
+  [[nodiscard]] bool needs_confirmation() const;
   /// Whether the evidence at hand is enough to declare a suspect failed.
   [[nodiscard]] bool may_fail(const Suspicion& suspicion) const;
   /// Nothing was heard from anybody for so long that all others must be gone, or this host is.

@@ -20,7 +20,8 @@ namespace starling::membership {
 /// One member under suspicion, as this node sees it.
 struct Suspicion {
   Incarnation incarnation;    ///< the accused one
-  TimePoint start;            ///< moved forward by time in which we were stalled or deaf
+  TimePoint start;            ///< anew when it is first confirmed; moved forward by time in which
+                              ///< we were stalled or deaf
   std::set<NodeId> accusers;  ///< who found it unreachable, at first hand
   bool refused = false;       ///< two hosts saw its host refuse the port
   bool self_refused = false;  ///< our own ping and stream were both refused

@@ -119,6 +119,26 @@ TEST_CASE("an unconfirmed suspicion never becomes a failure") {
   CHECK(status_of(parts, 3) == Status::kFailed);
 }
 
+TEST_CASE("the time to refute begins when a second member cannot reach the suspect") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.accuse(node_id(3), at(5), {{node_id(0)}, false, false, false});
+  const auto listen = [&](int tenths) {
+    for (int i = 0; i < tenths; ++i) {
+      parts.members.heard_from(node_id(1));
+      parts.run_for(100ms);
+    }
+  };
+  listen(25);
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {0, 1, 2, 4}), Heard::kSynced);
+  listen(29);
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+  // Further ones do not begin it anew.
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {5, 6}), Heard::kSynced);
+  listen(8);
+  CHECK(status_of(parts, 3) == Status::kFailed);
+}
+
 TEST_CASE("a node that hears nobody declares nobody failed") {
   Parts parts;
   fill(parts, 9);
