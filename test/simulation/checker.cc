@@ -171,6 +171,7 @@ void Checker::fault(Fault kind, NodeIndex node) {
       if (world_.now() - process.stalled_at > options_.tolerated_pause) {
         process.disturbed = world_.now();
       }
+      process.stood_from = process.stalled_at;
       process.stalled_at = kNever;
       process.resumed_at = world_.now();
       break;

@@ -58,8 +58,9 @@ struct CheckerOptions {
   /// with "pairs" is not checked.
   bool pairs = true;
   /// Datagrams that one process may send in one second, whatever the size of the cluster:
-  /// base + factor * changes, where the changes are those of the 20 seconds around it and a failure
-  /// counts as the suspicion, its confirmations and the declaration that go round.
+  /// base + factor * changes, where the changes are those of the 20 seconds around it (and, when it
+  /// has just gone on, of the time in which it stood still: what waited is answered now), and a
+  /// failure counts as the suspicion, its confirmations and the declaration that go round.
   size_t packets_per_second_base = 250;
   size_t packets_per_second_factor = 20;
   /// Suspicions of an undisturbed process end within this time, those of others, or across a
@@ -200,6 +201,7 @@ class Checker : public Observer {
     TimePoint disturbed = TimePoint::min();  ///< last moment; kNever while it lasts
     TimePoint stalled_at = kNever;           ///< paused or blocked
     TimePoint resumed_at = TimePoint::min();
+    TimePoint stood_from = kNever;              ///< when it last stood still, until resumed_at
     TimePoint disk_free_at = TimePoint::min();  ///< since then all is kept
     TimePoint stopped_at = kNever;
     StopKind stopped = StopKind::kCrash;
@@ -225,6 +227,7 @@ class Checker : public Observer {
   /// A process sent more than the base within a second.
   struct Burst {
     int64_t second;
+    int64_t since;  ///< from here on changes may explain it
     NodeIndex node;
     size_t packets;
   };
@@ -254,6 +257,8 @@ class Checker : public Observer {
   /// The first to announce a member's incarnation as alive (0), failed (1) or left (2).
   void count_change(Owner& owner, size_t kind, membership::Incarnation incarnation);
   void changed(size_t changes);
+  /// The first second whose changes may be the reason for what a process sends in this one.
+  [[nodiscard]] static int64_t reasons_from(const Watched& process, int64_t second);
   void settle_bursts(bool all);
   void user_event(NodeIndex node, const membership::UserEventArrived& event);
   void check_event_order(NodeIndex node, const membership::MessageId& id);

@@ -234,13 +234,23 @@ void Checker::datagram(NodeIndex node, const membership::SendDatagram& datagram)
   const int64_t second = world_.now().time_since_epoch() / 1s;
   if (second != process.second) {
     if (process.packets > options_.packets_per_second_base) {
-      bursts_.push_back({process.second, node, process.packets});
+      bursts_.push_back(
+          {process.second, reasons_from(process, process.second), node, process.packets});
     }
     process.second = second;
     process.packets = 0;
   }
   ++process.packets;
   packets_per_second_max_ = std::max(packets_per_second_max_, process.packets);
+}
+
+int64_t Checker::reasons_from(const Watched& process, int64_t second) {
+  const auto second_of = [](TimePoint time) { return time.time_since_epoch() / 1s; };
+  // What waited may take until the second after.
+  const int64_t resumed = second_of(process.resumed_at);
+  const bool just = process.stood_from != kNever && resumed <= second && resumed + 1 >= second;
+  const int64_t from = just ? std::min(second_of(process.stood_from), second) : second;
+  return std::max<int64_t>(from - kBurstWindow, 0);
 }
 
 void Checker::changed(size_t changes) {
@@ -255,10 +265,9 @@ void Checker::settle_bursts(bool all) {
   std::erase_if(bursts_, [&](const Burst& burst) {
     if (!all && burst.second + kBurstWindow >= now) return false;
     size_t changes = 0;
-    const int64_t from = std::max<int64_t>(burst.second - kBurstWindow, 0);
     const int64_t until =
         std::min<int64_t>(burst.second + kBurstWindow + 1, static_cast<int64_t>(changes_.size()));
-    for (int64_t second = from; second < until; ++second) {
+    for (int64_t second = burst.since; second < until; ++second) {
       changes += changes_[static_cast<size_t>(second)];
     }
     const size_t beyond = burst.packets - options_.packets_per_second_base;
@@ -267,7 +276,8 @@ void Checker::settle_bursts(bool all) {
                  static_cast<double>(beyond) / static_cast<double>(std::max<size_t>(changes, 1)));
     if (beyond > options_.packets_per_second_factor * changes) {
       violate("message-budget", burst.node, burst.packets, " datagrams within second ",
-              burst.second, ", with ", changes, " changes in the 20 s around it");
+              burst.second, ", with ", changes, " changes from second ", burst.since, " to ",
+              burst.second + kBurstWindow);
     }
     return true;
   });

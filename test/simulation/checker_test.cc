@@ -382,6 +382,22 @@ TEST_CASE("packets that are too large or too many are seen") {
   CHECK(bench.broken() == "packet-size message-budget message-size");
 }
 
+TEST_CASE("who stood still may answer all that waited") {
+  const bool stood = GENERATE(true, false);
+  CAPTURE(stood);
+  Bench bench;
+  for (uint64_t i = 1; i <= 20; ++i) bench.event(1, i);
+  if (stood) bench.world.pause(0);
+  bench.world.run_for(30s);
+  if (stood) bench.world.resume(0);
+  const Address to = address_of(1, 0);
+  for (int i = 0; i < 400; ++i) bench.checker.action(0, membership::SendDatagram{to, "x"});
+  bench.world.run_for(2s);
+  bench.checker.action(0, membership::SendDatagram{to, "x"});
+  bench.world.run_for(20s);
+  CHECK(bench.broken() == (stood ? "" : "message-budget"));
+}
+
 TEST_CASE("members that never agree are seen") {
   Bench bench;
   bench.checker.require_convergence(5s);  // the stand-in shows only itself
