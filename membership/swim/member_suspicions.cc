@@ -13,6 +13,8 @@ namespace {
 
 // So many that are no accusers tell a suspect that its time is running out, on average.
 constexpr double kTellers = 4;
+// Members that this node could not reach for others and of which it remembers as much.
+constexpr size_t kMaxUnreached = 64;
 // Those that did not accuse a suspect declare it within this many round-trip bounds of each other.
 constexpr double kBystanderSpread = 5;
 
@@ -41,7 +43,8 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   const size_t enough = context_.options.suspicion_confirmations + 1;
   for (const NodeId& accuser : accusation.accusers) {
     // That we accuse it we know better than anybody who says so.
-    const bool own = accusation.first_hand && accuser == context_.identity.id;
+    const bool own =
+        accuser == context_.identity.id && (accusation.first_hand || unreached_lately(entry.id()));
     suspicion.own = suspicion.own || own;
     if (suspicion.accusers.size() >= enough) break;
     if (suspicion.accusers.insert(accuser).second) news = true;
@@ -73,6 +76,17 @@ bool Members::add_accusation(Entry& entry, Incarnation incarnation, const Accusa
   const bool untold = (created && accusation.declared) || hearsay;
   if (untold && tell_accused && context_.options.guards.buddy) tell_accused(entry.id());
   return news;
+}
+
+void Members::unreached(const NodeId& id) {
+  if (unreached_.size() >= kMaxUnreached) unreached_.pop_front();
+  unreached_.emplace_back(context_.now, id);
+}
+
+bool Members::unreached_lately(const NodeId& id) const {
+  return std::any_of(unreached_.begin(), unreached_.end(), [&](const auto& tried) {
+    return tried.second == id && context_.now - tried.first < context_.options.suspicion_min;
+  });
 }
 
 void Members::note_refutation(Entry& entry) {
@@ -295,6 +309,9 @@ void Members::clear_suspicion(Entry& entry) {
 bool Members::heard_from(const NodeId& sender) {
   const Duration silence = context_.now - last_heard_;
   last_heard_ = alone_since_ = context_.now;
+  if (!unreached_.empty()) {
+    std::erase_if(unreached_, [&](const auto& tried) { return tried.second == sender; });
+  }
   if (suspicions_.empty()) return false;
   if (silence > context_.options.deaf_after && context_.options.guards.deaf) forgive(silence);
   const auto found = suspicions_.find(sender);

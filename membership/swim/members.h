@@ -74,6 +74,8 @@ class Members {
   Verdict apply(const proto::Record& record, Heard how);
 
   void accuse(const NodeId& id, Incarnation incarnation, const Accusation& accusation);
+  /// This node tried in vain to reach a member for another one: should that accuse it, so do we.
+  void unreached(const NodeId& id);
   /// A packet from another member has arrived: we are not deaf. True when the sender is suspected
   /// and should be told so now.
   bool heard_from(const NodeId& sender);
@@ -187,6 +189,7 @@ class Members {
   void report_conflict(const NodeId& id, const Address& at, const std::string& name);
   void hold_name(const NodeId& id);
   [[nodiscard]] bool held_lately(const NodeId& id) const;
+  [[nodiscard]] bool unreached_lately(const NodeId& id) const;
   /// Two agents cannot share an address and port: is the one that was there before still there?
   void doubt_address_of(const Entry& newcomer);
   void reap(const NodeId& id);
@@ -221,7 +224,8 @@ class Members {
   bool left_ = false;
   bool own_name_taken_ = false;
   bool own_contested_ = false;
-  std::deque<std::pair<TimePoint, NodeId>> lately_;  // who has got a name, and when
+  std::deque<std::pair<TimePoint, NodeId>> lately_;     // who has got a name, and when
+  std::deque<std::pair<TimePoint, NodeId>> unreached_;  // whom we tried for others, and when
   TimePoint last_heard_;
   TimePoint alone_since_;  // the same, moved forward by time in which we did not run
   std::map<NodeId, Suspicion> suspicions_;

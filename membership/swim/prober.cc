@@ -468,6 +468,10 @@ void Prober::relay_nack(uint32_t sequence, bool refused) {
   nack.set_target(std::string(found->second.target.wire()));
   nack.set_refused(refused);
   outbox_.nack(found->second.origin, nack);
+  // Where whoever asked says it is may be a lie.
+  const Entry* entry = table_.find(found->second.target);
+  if (entry != nullptr && entry->address() == found->second.address)
+    members_.unreached(entry->id());
   relay_due_.erase(sequence);
   relays_.erase(found);
 }

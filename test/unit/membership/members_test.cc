@@ -593,3 +593,32 @@ TEST_CASE("a change rides along as often as the size of the cluster asks for") {
   // retransmit_mult * ceil(log10(n + 1)), with this member itself
   CHECK(count == 4 * (others < 9 ? 1 : others < 99 ? 2 : 3));
 }
+
+TEST_CASE("who could not reach a suspect for another declares it in its turn") {
+  const bool tried = GENERATE(true, false);
+  Parts parts;
+  fill(parts, 9);
+  if (tried) parts.members.unreached(node_id(3));
+  // That others count us among the accusers is no reason to do as an accuser does.
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {0, 1, 2, 4}), Heard::kSynced);
+  const Duration turns = 4 * parts.context.options.round_trip_max;
+  const TimePoint end = parts.context.now + parts.context.options.suspicion_min + turns;
+  while (parts.context.now < end) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == (tried ? Status::kFailed : Status::kSuspect));
+}
+
+TEST_CASE("who has been heard of since is not held to have been unreachable") {
+  Parts parts;
+  fill(parts, 9);
+  parts.members.unreached(node_id(3));
+  parts.members.heard_from(node_id(3));
+  parts.members.apply(accusation(3, at(5), proto::MEMBER_SUSPECT, {0, 1, 2, 4}), Heard::kSynced);
+  for (int i = 0; i < 38; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  CHECK(status_of(parts, 3) == Status::kSuspect);
+}
