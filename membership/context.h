@@ -4,6 +4,7 @@
 // and the list of actions. The node sets `now` before it calls a part.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,14 @@ struct Context {
   /// Where what is being worked on came from; Address() for nowhere.
   Address from = {};
   bool from_stream = false;
+  std::function<bool(const Address&)> has_member = {};  ///< at this address
+  /// Against whom it can be held if what is being worked on is a forgery: a member's address, the
+  /// address of a stream's other end without its port, or nobody's for datagrams of strangers, who
+  /// may have forged their addresses too.
+  [[nodiscard]] Address source() const {
+    if (from_stream) return Address(from.ip(), 0);
+    return has_member && has_member(from) ? from : Address();
+  }
 
   [[nodiscard]] bool admitted(const NodeId& id, std::string_view name = {}) const {
     return !admission || admission(id, name);

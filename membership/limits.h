@@ -13,8 +13,11 @@ namespace starling::membership {
 inline constexpr size_t kMaxPacket = 1152;
 /// Largest stream message, bytes: a 1 MiB answer or event and its envelope.
 inline constexpr size_t kMaxStreamMessage = (1U << 20) + 4096;
-/// Name and payload of an event or query that still fits a packet with all its envelopes.
-inline constexpr size_t kMaxInlinePayload = 1024;
+/// The key and signature of the origin of an event or query, as they travel.
+inline constexpr size_t kProofSize = 100;
+/// Name and payload of an event or query that still fits a packet with its origin's signature and
+/// all its envelopes.
+inline constexpr size_t kMaxInlinePayload = 1024 - kProofSize;
 /// Name and payload of a user event. What does not fit a packet is pulled over streams.
 inline constexpr size_t kMaxEventSize = 1U << 20;
 /// Bytes of the authorization of an event or query; of what fits a packet it is a part.

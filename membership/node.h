@@ -114,7 +114,10 @@ struct Statistics {
   uint64_t dropped_beyond = 0;        ///< over kMaxBeyond or kMaxBeyondBytes: fetched again later
   uint64_t dropped_members = 0;       ///< over kMaxMembers
   uint64_t forged_records = 0;        ///< of members, not signed by the one whose word it is
-  uint64_t unverified_records = 0;    ///< of sources that had sent too many of those
+  uint64_t forged_events = 0;         ///< user events not signed by their origin
+  uint64_t forged_queries = 0;        ///< queries, and words that one is over
+  uint64_t forged_answers = 0;        ///< to queries of this node, not signed by who answers
+  uint64_t unverified_records = 0;    ///< of sources that had sent too many of any of those
   uint64_t unproven_records = 0;      ///< about versions that the member is not known to have had
   uint64_t late_refutations = 0;      ///< put off, since there had been too many
   uint64_t member_conflicts = 0;      ///< members that claim another one's name

@@ -26,6 +26,9 @@ void Node::Parts::connect_events() {
   events.fetch = [this](const MessageId& id, const proto::Record& head, const NodeId& from) {
     return payloads.want(id, head, from);
   };
+  events.fetching = [this](const MessageId& id, const NodeId& holder) {
+    return payloads.offer(id, holder);
+  };
   events.gap = [this](const MessageId& id, const NodeId& from) {
     const Entry* entry = table.find(from);
     if (entry == nullptr) return;

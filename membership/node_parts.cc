@@ -232,12 +232,21 @@ void Node::Parts::receive_push(const Address& from, const NodeId& sender, const 
   // The freshest of its records decides whether it is passed on.
   NodeId origin = sender;
   Verdict freshest = Verdict::kInvalid;
-  for (const proto::Record& record : push.records()) {
-    const Verdict verdict = apply(record, Heard::kPushed, sender, origin);
+  std::vector<int> forged;
+  for (int i = 0; i < push.records_size(); ++i) {
+    const Verdict verdict = apply(push.records(i), Heard::kPushed, sender, origin);
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
+    if (verdict == Verdict::kForged) forged.push_back(i);
     freshest = std::min(freshest, verdict);  // in the order of Verdict
   }
-  tree.receive(from, sender, push, freshest, push.records_size() == 1 ? origin : sender);
+  const NodeId has = push.records_size() == 1 ? origin : sender;
+  if (forged.empty()) return tree.receive(from, sender, push, freshest, has);
+  // Nobody is sent a forgery from here, in whatever company it came.
+  proto::Push honest = push;
+  for (auto i = forged.rbegin(); i != forged.rend(); ++i) {
+    honest.mutable_records()->DeleteSubrange(*i, 1);
+  }
+  tree.receive(from, sender, honest, freshest, has);
 }
 
 /// Hands a record to the part that owns its kind. `origin` becomes who has it for certain.
@@ -259,7 +268,7 @@ Verdict Node::Parts::apply(const proto::Record& record, Heard how, const NodeId&
     default:
       return Verdict::kInvalid;
   }
-  if (verdict == Verdict::kInvalid) return verdict;
+  if (verdict == Verdict::kInvalid || verdict == Verdict::kForged) return verdict;
   const auto id = read_message_key(record.key());
   if (id) origin = id->origin;
   if (verdict == Verdict::kFresh && record.kind() == proto::RECORD_USER_EVENT) {

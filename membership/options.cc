@@ -109,7 +109,7 @@ Result<void> Options::validate() const {
       {event_retention >= 0ms, "event_retention must not be negative"},
       {user_event_size_limit >= 1 && user_event_size_limit <= kMaxEventSize,
        "user_event_size_limit must be 1..1048576 bytes"},
-      {query_size_limit >= 1 && query_size_limit <= kMaxInlinePayload,
+      {query_size_limit >= 1 && query_size_limit <= kMaxInlinePayload + kProofSize,
        "query_size_limit must be 1..1024 bytes"},
       {query_response_size_limit >= 1 && query_response_size_limit <= (1U << 20),
        "query_response_size_limit must be 1..1048576 bytes"},

@@ -37,6 +37,7 @@ enum class PlantedBug : uint8_t {
   kPingOnAck,              ///< an acknowledgement is answered with a ping
   kBelieveAnySignature,    ///< a member's signature is not looked at
   kBelieveFutureWord,      ///< an accusation of a version that its subject never signed is believed
+  kBelieveAnyOrigin,       ///< the signature of an event, query or answer is not looked at
   kBelieveForceLeave,      ///< "left" without the member's signature is its own word
 
   // --- gossip: records, events, queries ---

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "membership/gossip/origins.h"
 #include "membership/hash.h"
 #include "membership/random.h"
 #include "membership/signatures.h"
@@ -70,6 +71,17 @@ inline void sign_as_owner(proto::MemberRecord& record) {
   const membership::Signature signature =
       stand_in_signature(key, membership::signed_text(*description));
   record.set_signature(std::string(signature.begin(), signature.end()));
+}
+
+/// As the origin of `id` would sign it: an event, a query, its end, or a direct message.
+template <typename Message>
+void sign_as_origin(const membership::MessageId& id, Message& message) {
+  const membership::PublicKey key = stand_in_key(id.origin);
+  std::string text;
+  membership::write_signed_text(key, id, message, text);
+  const membership::Signature signature = stand_in_signature(key, text);
+  message.set_public_key(key.data(), key.size());
+  message.set_signature(signature.data(), signature.size());
 }
 
 }  // namespace starling::test

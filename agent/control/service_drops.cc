@@ -24,11 +24,13 @@ void add_control(Section& drops, const Service::Parts& parts, const Service::Cou
 }
 
 void add_core(Section& drops, const membership::Statistics& counts) {
+  drops.add("core.answers_forged", counts.forged_answers);
   drops.add("core.answers_size", counts.refused_answers_size);
   drops.add("core.announcements_full", counts.dropped_ids);
   drops.add("core.batches_full", counts.dropped_batched);
   drops.add("core.bulk_full", counts.dropped_bulk);
   drops.add("core.coordinates_rejected", counts.rejected_coordinates);
+  drops.add("core.events_forged", counts.forged_events);
   drops.add("core.events_missed", counts.events_missed);
   drops.add("core.events_rate", counts.refused_events_rate);
   drops.add("core.events_size", counts.refused_events_size);
@@ -50,6 +52,7 @@ void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.packets_refutations_full", counts.dropped_refutation_packets);
   drops.add("core.progress_full", counts.dropped_progress);
   drops.add("core.pulls_abandoned", counts.abandoned_pulls);
+  drops.add("core.queries_forged", counts.forged_queries);
   drops.add("core.queries_forgotten", counts.dropped_queries);
   drops.add("core.queries_rate", counts.refused_queries_rate);
   drops.add("core.queries_running", counts.refused_queries_running);

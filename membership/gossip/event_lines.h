@@ -45,6 +45,7 @@ class EventLines {
     TimePoint touched;
     uint64_t skipped = 0;  // up to here it was taken over without the events
     uint64_t known = 0;    // others have had events up to here, and could not give them to us
+    uint64_t proven = 0;   // the last one whose origin's signature this process has seen, or kept
     std::map<uint64_t, std::set<NodeId>> dropped;  // sequence -> peers that no longer hold it
 
     [[nodiscard]] bool has(uint64_t sequence) const {

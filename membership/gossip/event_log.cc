@@ -40,6 +40,19 @@ bool valid(const proto::UserEvent& event) {
          event.size() <= kMaxEventSize - event.name().size();
 }
 
+/// Leaves the payload out of an event that would not fit a packet with it, and returns it.
+std::string detach_payload(proto::UserEvent& event) {
+  if (event.name().size() + event.payload().size() + event.authorization().size() <=
+      kMaxInlinePayload) {
+    return {};
+  }
+  event.set_size(event.payload().size());
+  event.set_digest(digest_of(event.payload()));
+  std::string payload = std::move(*event.mutable_payload());
+  event.clear_payload();
+  return payload;
+}
+
 }  // namespace
 
 TimePoint sent_at(const proto::Record& record, TimePoint now) {
@@ -59,8 +72,10 @@ void EventLog::restore(const Restored& restored) {
   for (const SaveProgress& saved : restored.progress) {
     const EventLine line{saved.origin, saved.epoch};
     if (lines_.obtain(line, context_.now) == nullptr) break;
-    lines_.change(line,
-                  [&](EventLines::Progress& progress) { progress.contiguous = saved.contiguous; });
+    lines_.change(line, [&](EventLines::Progress& progress) {
+      progress.contiguous = saved.contiguous;
+      progress.proven = saved.contiguous;
+    });
   }
   for (const Restored::KeptEvent& event : restored.events) {
     proto::UserEvent body;
@@ -71,6 +86,7 @@ void EventLog::restore(const Restored& restored) {
       body.clear_payload();
       kept.head = body.SerializeAsString();
     }
+    if (body.signature().empty()) prove(event.id, body, kept);
     kept.timing = EventTiming::kMissed;
     kept.waiting = false;
     const size_t bytes = kept.bytes();
@@ -82,6 +98,14 @@ void EventLog::restore(const Restored& restored) {
   if (lines_.size() > 0) next_sweep_ = context_.now + kSweepInterval;
 }
 
+void EventLog::prove(const MessageId& id, proto::UserEvent& event, Kept& kept) {
+  kept.proven = id.origin == context_.identity.id;
+  if (!kept.proven) return;
+  if (event.size() == 0) kept.payload = detach_payload(event);
+  origins_.sign(id, event);
+  kept.head = event.SerializeAsString();
+}
+
 proto::Record EventLog::create(const NewEvent& given, MessageId& id) {
   id = MessageId{context_.identity.id, context_.identity.epoch, ++own_sequence_};
   proto::UserEvent event;
@@ -90,16 +114,10 @@ proto::Record EventLog::create(const NewEvent& given, MessageId& id) {
   event.set_name(given.name);
   event.set_coalesce(given.coalesce);
   event.set_authorization(given.authorization);
-  const bool large =
-      given.name.size() + given.payload.size() + given.authorization.size() > kMaxInlinePayload;
-  if (large) {
-    event.set_size(given.payload.size());
-    event.set_digest(digest_of(given.payload));
-  } else {
-    event.set_payload(given.payload);
-  }
-  Kept kept{event.SerializeAsString(), large ? given.payload : std::string(), context_.now,
-            context_.now};
+  event.set_payload(given.payload);
+  std::string payload = detach_payload(event);
+  origins_.sign(id, event);
+  Kept kept{event.SerializeAsString(), std::move(payload), context_.now, context_.now};
   const Verdict verdict = take(id, id.origin, std::move(kept));
   STARLING_ASSERT(verdict == Verdict::kFresh);
   const auto record = find(id);
@@ -121,6 +139,9 @@ Verdict EventLog::apply(const proto::Record& record, const NodeId& from) {
   // Only this process issues events of its own epoch: any other claim is false.
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && id->sequence > own_sequence_) return Verdict::kInvalid;
+  if (event.size() != 0 && fetching && fetching(*id, from)) return Verdict::kKnown;
+  // Before anything is believed of it: its Lamport time, its sequence, that there is a payload.
+  if (const Verdict origin = origins_.check(*id, event); origin != Verdict::kFresh) return origin;
   if (planted(PlantedBug::kAdoptHeardClock)) context_.event_clock = LamportClock();
   if (!planted(PlantedBug::kDeafClock)) context_.event_clock.witness(event.ltime());
   if (event.size() != 0) return fetch ? fetch(*id, record, from) : Verdict::kKnown;
@@ -155,6 +176,7 @@ Verdict EventLog::take(const MessageId& id, const NodeId& from, Kept&& event) {
     if (planted(PlantedBug::kSkipGaps)) p.contiguous = std::max(p.contiguous, id.sequence - 1);
     p.beyond.insert(id.sequence);
     p.lost.erase(id.sequence);
+    p.proven = std::max(p.proven, id.sequence);
     p.touched = context_.now;
   });
   if (!held_back) drain(line);
@@ -246,8 +268,9 @@ void EventLog::report_missed(const EventLine& line, uint64_t first, uint64_t las
                                         ": nobody asked holds them any longer");
 }
 
-void EventLog::dropped(const MessageId& id, const NodeId& from, size_t others) {
+void EventLog::dropped(const MessageId& id, const NodeId& from, size_t others, bool certain) {
   const EventLine line = EventLine::of(id);
+  if (own(line)) return;
   const EventLines::Progress* progress = lines_.obtain(line, context_.now);
   if (progress == nullptr || progress->has(id.sequence) || progress->lost.contains(id.sequence) ||
       progress->lost.size() + progress->dropped.size() >= kMaxLost) {
@@ -259,7 +282,7 @@ void EventLog::dropped(const MessageId& id, const NodeId& from, size_t others) {
     said.insert(from);
     lost = said.size() >= std::clamp<size_t>(others, 1, kMissedPeers);
     if (!lost) {
-      p.known = std::max(p.known, id.sequence);
+      if (certain) p.known = std::max(p.known, id.sequence);
       return;
     }
     p.dropped.erase(id.sequence);
@@ -272,8 +295,32 @@ void EventLog::dropped(const MessageId& id, const NodeId& from, size_t others) {
 
 void EventLog::never_held(const MessageId& id) {
   const EventLine line = EventLine::of(id);
-  if (has(id) || lines_.obtain(line, context_.now) == nullptr) return;
+  if (own(line) || has(id) || lines_.obtain(line, context_.now) == nullptr) return;
   lines_.change(line, [&](EventLines::Progress& p) { p.known = std::max(p.known, id.sequence); });
+  watch_gap(line);
+}
+
+void EventLog::origin_says(const EventLine& line, uint64_t last) {
+  const EventLines::Progress* progress = lines_.find(line);
+  if (progress == nullptr || own(line)) return;
+  // What has come meanwhile is later than what was said.
+  const uint64_t end = std::max(last, progress->proven);
+  const bool past_end = progress->contiguous > end || progress->known > end ||
+                        progress->lost.upper_bound(end) != progress->lost.end();
+  if (!past_end) return;
+  lines_.change(line, [&](EventLines::Progress& p) {
+    p.contiguous = std::min(p.contiguous, end);
+    p.skipped = std::min(p.skipped, end);
+    p.known = std::min(p.known, end);
+    p.lost.erase(p.lost.upper_bound(end), p.lost.end());
+    p.dropped.erase(p.dropped.upper_bound(end), p.dropped.end());
+    p.touched = context_.now;
+  });
+  context_.trace(TraceLevel::kWarn, "somebody claims events of " + name_of(line.origin) +
+                                        " that it has never sent: not believed");
+  save(line);
+  gaps_.erase(line);
+  gap_since_.erase(line);
   watch_gap(line);
 }
 
@@ -382,7 +429,8 @@ std::vector<MessageId> EventLog::lacking_there(
     const EventLine line = EventLine::of(id);
     if (!buckets[EventLines::bucket_of(line)]) return;
     const auto found = there.find(line);
-    if (found == there.end() || !found->second.has(id.sequence)) missing.push_back(id);
+    const bool lacks = found == there.end() || !found->second.has(id.sequence);
+    if (lacks && kept_.at(id).proven) missing.push_back(id);
   };
   for (size_t i = 0; i < order_.size() && missing.size() < limit; ++i) consider(order_[i]);
   for (const auto& [line, progress] : lines_.all()) {
@@ -397,7 +445,7 @@ std::vector<MessageId> EventLog::lacking_there(
 
 std::optional<proto::Record> EventLog::find(const MessageId& id) const {
   const auto found = kept_.find(id);
-  if (found == kept_.end()) return std::nullopt;
+  if (found == kept_.end() || !found->second.proven) return std::nullopt;
   proto::Record record;
   record.set_kind(proto::RECORD_USER_EVENT);
   record.set_key(message_key(id));

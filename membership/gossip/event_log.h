@@ -19,6 +19,7 @@
 #include "membership/context.h"
 #include "membership/deadlines.h"
 #include "membership/gossip/event_lines.h"
+#include "membership/gossip/origins.h"
 #include "membership/gossip/record.h"
 #include "membership/ids.h"
 #include "proto/gossip.pb.h"
@@ -44,7 +45,7 @@ class EventLog {
   /// An event is given up when so many peers have had and dropped it.
   static constexpr size_t kMissedPeers = 3;
 
-  explicit EventLog(Context& context) : context_(context) {}
+  explicit EventLog(Context& context) : context_(context), origins_(context) {}
 
   void restore(const Restored& restored);
 
@@ -56,6 +57,8 @@ class EventLog {
   void take_payload(const MessageId& id, const std::string& head, std::string payload,
                     TimePoint sent);
 
+  /// True when the payload of this event is being fetched, for which `holder` may be asked too.
+  std::function<bool(const MessageId& id, const NodeId& holder)> fetching;
   /// A payload is to be fetched from `from` or others: kFresh when that is news.
   std::function<Verdict(const MessageId& id, const proto::Record& head, const NodeId& from)> fetch;
   /// Events before `id` are not here: `from`, which had `id`, may have them.
@@ -100,10 +103,14 @@ class EventLog {
       const std::array<bool, EventLines::kBuckets>& buckets, const EventLines::Wire& theirs,
       size_t limit) const;
   /// A peer that was asked for this event no longer holds it. When enough of the `others` have said
-  /// so, it is given up.
-  void dropped(const MessageId& id, const NodeId& from, size_t others);
+  /// so, it is given up. With `certain` the event is known to have existed, and is given up in the
+  /// end whatever others say.
+  void dropped(const MessageId& id, const NodeId& from, size_t others, bool certain = true);
   /// A peer that counts this event as had never held it: somebody else may.
   void never_held(const MessageId& id);
+  /// The origin itself, which runs, has sent `last` events of this line: what others have told of
+  /// more than these is forgotten.
+  void origin_says(const EventLine& line, uint64_t last);
   /// True when this node had the event itself, and did not skip it when it joined.
   [[nodiscard]] bool once_held(const MessageId& id) const;
   /// This node was away: what it misses may still be had.
@@ -130,9 +137,12 @@ class EventLog {
     TimePoint arrived;
     EventTiming timing = EventTiming::kLive;
     bool waiting = true;  // not delivered yet
+    bool proven = true;   // false: kept by a build that did not sign, and so for this host only
     [[nodiscard]] size_t bytes() const { return head.size() + payload.size(); }
   };
 
+  /// An event of a build that did not sign: signed now if it is this node's own.
+  void prove(const MessageId& id, proto::UserEvent& event, Kept& kept);
   /// Takes a whole event: delivers it and what has waited for it, or lets it wait.
   Verdict take(const MessageId& id, const NodeId& from, Kept&& event);
   /// Delivers what is next in this line, as far as it is here or given up.
@@ -148,8 +158,13 @@ class EventLog {
   void forget_oldest();
   void sweep();
   [[nodiscard]] EventTiming timing_of(TimePoint sent) const;
+  /// Of this boot of this node: nobody else can say anything about it.
+  [[nodiscard]] bool own(const EventLine& line) const {
+    return line == EventLine{context_.identity.id, context_.identity.epoch};
+  }
 
   Context& context_;
+  Origins origins_;
   uint64_t own_sequence_ = 0;
   EventLines lines_;
   std::map<MessageId, Kept> kept_;  // delivered, and waiting

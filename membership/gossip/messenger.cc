@@ -50,6 +50,7 @@ MessageId Messenger::address(const NodeId& to, proto::DirectMessage& body) {
   write_id(id, *body.mutable_id());
   body.set_to(std::string(to.wire()));
   body.set_hops_left(kMaxCarriers);
+  origins_.sign(id, body);
   return id;
 }
 
@@ -174,6 +175,7 @@ bool Messenger::take(const proto::DirectMessage& message, const Carried& source)
     carry(*id, message, source);
     return true;
   }
+  if (!seen_.contains(*id) && origins_.check(*id, message) != Verdict::kFresh) return false;
   acknowledge(source, message.id());
   if (remember(*id) && deliver) deliver(id->origin, message);
   return true;

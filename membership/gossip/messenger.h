@@ -4,6 +4,7 @@
 // until then: first straight to the member, by datagram when it is small and by stream otherwise;
 // when that does not work, through other members (carriers), as an indirect probe does. A carrier
 // passes a message on once and hands the acknowledgement back; the sender keeps the responsibility.
+// Since a carrier could change it or make one up, a message is signed by who has written it.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 
 #include "membership/context.h"
 #include "membership/deadlines.h"
+#include "membership/gossip/origins.h"
 #include "membership/gossip/outbox.h"
 #include "membership/streams.h"
 #include "membership/swim/member_table.h"
@@ -26,7 +28,7 @@ namespace starling::membership {
 class Messenger {
  public:
   Messenger(Context& context, MemberTable& table, Outbox& outbox, Streams& streams)
-      : context_(context), table_(table), outbox_(outbox), streams_(streams) {}
+      : context_(context), table_(table), outbox_(outbox), streams_(streams), origins_(context) {}
 
   /// Sends `body` to a member until it is acknowledged or `deadline` has passed. With
   /// `extra_carriers` it goes through that many other members at once as well. False when too much
@@ -48,7 +50,7 @@ class Messenger {
   void stream_acknowledged(StreamId stream, const proto::MessageId& id);
   void stream_closed(StreamId stream);
 
-  /// Takes a message that is meant for this node, once.
+  /// Takes a message that is meant for this node and signed by `from`, once.
   std::function<void(const NodeId& from, const proto::DirectMessage& message)> deliver;
 
   [[nodiscard]] TimePoint next_deadline() const {
@@ -93,6 +95,7 @@ class Messenger {
   MemberTable& table_;
   Outbox& outbox_;
   Streams& streams_;
+  Origins origins_;
   uint64_t next_sequence_ = 1;
   std::map<MessageId, Letter> letters_;
   size_t letter_bytes_ = 0;

@@ -81,7 +81,12 @@ proto::ReplyStatus status_of(ReplyKind kind) {
 
 Queries::Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger,
                  RateLimit& rates)
-    : context_(context), table_(table), members_(members), messenger_(messenger), rates_(rates) {}
+    : context_(context),
+      table_(table),
+      members_(members),
+      messenger_(messenger),
+      rates_(rates),
+      origins_(context) {}
 
 void Queries::restore(const std::vector<MessageId>& heard) {
   for (const MessageId& id : heard) pass(id);
@@ -117,7 +122,7 @@ Result<proto::Query> Queries::encode(const QueryOptions& options) const {
                                           std::to_string(kMaxFilters) +
                                           ": use a pattern, or a tag that they share");
   }
-  const size_t limit = context_.options.query_size_limit;
+  const size_t limit = std::min(context_.options.query_size_limit, kMaxInlinePayload);
   if (const size_t size = query.ByteSizeLong(); size > limit) {
     ++context_.statistics.refused_queries_size;
     return fail(
@@ -176,6 +181,7 @@ Result<Queries::Started> Queries::start(const QueryOptions& options) {
   started.handle = QueryHandle{id, own.waiting, timeout};
   started.record.set_kind(proto::RECORD_QUERY);
   started.record.set_key(message_key(id));
+  origins_.sign(id, *query);
   started.record.set_payload(query->SerializeAsString());
   own_.emplace(id, std::move(own));
   return started;
@@ -285,11 +291,14 @@ void Queries::end(const MessageId& id, Ending ending) {
   if (ending == Ending::kLimit && own.mapped().waiting > 0) spread_over(id);
 }
 
-void Queries::spread_over(const MessageId& id) const {
+void Queries::spread_over(const MessageId& id) {
   if (!tell_over) return;
   proto::Record record;
   record.set_kind(proto::RECORD_QUERY_OVER);
   record.set_key(message_key(id));
+  proto::QueryOver over;
+  origins_.sign(id, over);
+  record.set_payload(over.SerializeAsString());
   tell_over(record);
 }
 
@@ -313,6 +322,7 @@ Verdict Queries::apply(const proto::Record& record) {
   const bool own_epoch = id->origin == context_.identity.id && id->epoch == context_.identity.epoch;
   if (own_epoch && !own_.contains(*id)) return Verdict::kStale;
   if (past(*id)) return Verdict::kStale;
+  if (const Verdict origin = origins_.check(*id, query); origin != Verdict::kFresh) return origin;
   context_.query_clock.witness(query.ltime());
   const auto timeout = std::min<Duration>(
       std::chrono::milliseconds(std::min<uint64_t>(query.timeout_ms(), 24ULL * 3600 * 1000)),
@@ -327,14 +337,18 @@ Verdict Queries::apply(const proto::Record& record) {
 
 Verdict Queries::apply_over(const proto::Record& record) {
   const auto id = read_message_key(record.key());
-  if (!id || !record.payload().empty()) return Verdict::kInvalid;
+  proto::QueryOver over;
+  if (!id || !over.ParseFromString(record.payload())) return Verdict::kInvalid;
   const auto found = seen_.find(*id);
+  if (found != seen_.end() && found->second.over) return Verdict::kKnown;
+  if (const Verdict origin = origins_.check(*id, over); origin != Verdict::kFresh) return origin;
   if (found == seen_.end()) {
     // It has overtaken its query, which is then nothing to us.
-    remember(*id, {{}, true}, context_.now + kRememberAfter);
+    remember(*id, {{}, true, record.payload()}, context_.now + kRememberAfter);
     return Verdict::kFresh;
   }
-  if (std::exchange(found->second.over, true)) return Verdict::kKnown;
+  found->second.over = true;
+  found->second.over_record = record.payload();
   found->second.record.Clear();
   if (open_.erase(*id) > 0) context_.emit(QueryOver{*id});
   messenger_.drop_answers(*id);
@@ -373,6 +387,7 @@ std::optional<proto::Record> Queries::find_over(const MessageId& id) const {
   proto::Record record;
   record.set_kind(proto::RECORD_QUERY_OVER);
   record.set_key(message_key(id));
+  record.set_payload(seen_.at(id).over_record);
   return record;
 }
 

@@ -17,6 +17,7 @@
 #include "membership/context.h"
 #include "membership/deadlines.h"
 #include "membership/gossip/messenger.h"
+#include "membership/gossip/origins.h"
 #include "membership/gossip/query_filter.h"
 #include "membership/gossip/record.h"
 #include "membership/rate_limit.h"
@@ -97,6 +98,7 @@ class Queries {
   struct Seen {
     proto::Record record;  // to answer pulls; empty when restored or over
     bool over = false;
+    std::string over_record = {};  // the asker's word for it
   };
   // A boot epoch of an asker, and a sequence in it.
   struct Past {
@@ -116,7 +118,7 @@ class Queries {
   bool reply(const MessageId& id, const Open& open, proto::QueryReply reply);
   void deliver(const MessageId& id, const proto::Query& query);
   void end(const MessageId& id, Ending ending);
-  void spread_over(const MessageId& id) const;
+  void spread_over(const MessageId& id);
   [[nodiscard]] bool meant(const proto::Query& query) const;
   [[nodiscard]] std::string name_of(const NodeId& id) const;
 
@@ -125,6 +127,7 @@ class Queries {
   Members& members_;
   Messenger& messenger_;
   RateLimit& rates_;
+  Origins origins_;
   uint64_t next_sequence_ = 1;
   std::map<MessageId, Own> own_;
   Deadlines<MessageId> own_due_;

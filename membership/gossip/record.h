@@ -13,7 +13,8 @@ enum class Verdict : uint8_t {
   kKnown,    ///< held already: passed on only to those that its sender asks us to cover
   kStale,    ///< superseded, or nothing new for anybody: ends here
   kInvalid,  ///< malformed or of an unknown kind: counted, ends here
-  kForged,   ///< not signed by the member whose word it is said to be: counted, ends here
+  kForged,   ///< not known to be signed by the member whose word it is said to be: counted, ends
+             ///< here
 };
 
 }  // namespace starling::membership

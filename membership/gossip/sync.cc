@@ -342,11 +342,56 @@ void Sync::take_progress(Session& session, const proto::SyncReply& reply) {
   if (session.skip_past || planted(PlantedBug::kTakeProgressForEvents)) {
     parts_.events.end_skip(reply.events());
   }
+  hear_origin(session, reply);
+  doubt_skipped(session, reply);
   for (const proto::EventProgress& theirs : reply.events()) {
+    const bool own =
+        theirs.origin() == context_.identity.id.wire() && theirs.epoch() == context_.identity.epoch;
+    if (own) continue;  // nobody can have what was not sent yet
     const size_t room = kMaxWantedEvents - session.want_events.size();
     for (const MessageId& id : parts_.events.lines().lacking(theirs, room)) {
       if (!parts_.payloads.offer(id, session.peer_id)) session.want_events.insert(id);
     }
+  }
+}
+
+bool Sync::is_itself(const Session& session) const {
+  const Entry* entry = parts_.table.find(session.peer_id);
+  return entry != nullptr && entry->address() == session.peer;
+}
+
+const Entry* Sync::running_origin(const EventLine& line) const {
+  const Entry* entry = parts_.table.find(line.origin);
+  const bool runs = entry != nullptr && entry->up() && entry->incarnation.epoch() == line.epoch;
+  return runs ? entry : nullptr;
+}
+
+/// How many events there are nobody knows better than their origin; others may lie.
+void Sync::hear_origin(const Session& session, const proto::SyncReply& reply) {
+  if (!is_itself(session)) return;
+  const EventLine line{session.peer_id, Incarnation{reply.self().incarnation()}.epoch()};
+  if (running_origin(line) == nullptr) return;
+  const auto compared = static_cast<uint32_t>(EventLines::bucket_of(line));
+  if (!std::ranges::count(reply.differing_events(), compared)) return;
+  uint64_t last = 0;
+  for (const proto::EventProgress& theirs : reply.events()) {
+    if (theirs.origin() == line.origin.wire() && theirs.epoch() == line.epoch) {
+      last = theirs.contiguous();
+    }
+  }
+  parts_.events.origin_says(line, last);
+}
+
+/// Whoever this node joined through has told it of more events than others know: one of them is
+/// behind, or a liar, and the origin knows which.
+void Sync::doubt_skipped(const Session& session, const proto::SyncReply& reply) {
+  for (const proto::EventProgress& theirs : reply.events()) {
+    const auto origin = NodeId::from_wire(theirs.origin());
+    if (!origin || *origin == session.peer_id) continue;
+    const EventLine line{*origin, theirs.epoch()};
+    const EventLines::Progress* ours = parts_.events.lines().find(line);
+    if (ours == nullptr || theirs.contiguous() >= ours->skipped) continue;
+    if (const Entry* entry = running_origin(line)) return open_unless_busy(entry->address());
   }
 }
 
@@ -433,17 +478,34 @@ void Sync::note_missed(Session& session, const proto::SyncBatch& batch) {
   // Who is away just now may hold it too.
   size_t others = parts_.table.up_count() + parts_.table.failed_count();
   if (away) others += away(EventLog::kMissedPeers);
+  // A liar has one voice, whatever names it takes.
+  const bool itself = is_itself(session);
+  const NodeId voice = itself ? session.peer_id : NodeId();
+  std::set<NodeId> unsure;
+  const auto certain = [&](const MessageId& id) {
+    if (running_origin(EventLine::of(id)) == nullptr || (itself && voice == id.origin)) return true;
+    unsure.insert(id.origin);
+    return false;
+  };
   for (const proto::EventProgress& missed : batch.missed()) {
     const auto origin = NodeId::from_wire(missed.origin());
     if (!origin) continue;
     for (const uint64_t sequence : missed.beyond()) {
       const MessageId id{*origin, missed.epoch(), sequence};
-      if (session.want_events.erase(id) > 0) parts_.events.dropped(id, session.peer_id, others);
+      if (session.want_events.erase(id) > 0) {
+        parts_.events.dropped(id, voice, others, certain(id));
+      }
       session.some_missed = true;
     }
   }
   if (!batch.last()) return;
-  for (const MessageId& id : session.want_events) parts_.events.never_held(id);
+  for (const MessageId& id : session.want_events) {
+    if (certain(id)) parts_.events.never_held(id);
+  }
+  for (const NodeId& origin : unsure) {
+    const Entry* entry = parts_.table.find(origin);
+    if (entry != nullptr) open_unless_busy(entry->address());
+  }
   if (session.some_missed) ask_others(session);
 }
 

@@ -107,6 +107,12 @@ class Sync {
   void could_not_open(uint64_t join, const Address& peer, bool skip_past);
   void open_unless_busy(const Address& peer);
   void ask_others(const Session& session);
+  /// The peer has signed the address at which it was reached: it speaks for itself.
+  [[nodiscard]] bool is_itself(const Session& session) const;
+  /// The origin of this line if it runs, and is still in the boot of the line.
+  [[nodiscard]] const Entry* running_origin(const EventLine& line) const;
+  void hear_origin(const Session& session, const proto::SyncReply& reply);
+  void doubt_skipped(const Session& session, const proto::SyncReply& reply);
   void retry_later(Session session);
   [[nodiscard]] bool in_majority() const;
   void send_snapshot(StreamId stream);

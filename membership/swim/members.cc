@@ -43,6 +43,9 @@ Members::Members(Context& context, MemberTable& table, BroadcastTree& tree, Pigg
       last_heard_(context.now),
       alone_since_(context.now) {
   STARLING_ASSERT(context.identity.keys != nullptr);
+  context.has_member = [&table](const Address& address) {
+    return table.find_address(address, NodeId()) != nullptr;
+  };
   describe_self();
   hold_name(context.identity.id);
 }
@@ -304,13 +307,7 @@ Verdict Members::about_self(const proto::MemberRecord& record) {
 }
 
 Vouched Members::vouch(const Description& description) {
-  Address source = context_.from;
-  if (context_.from_stream) {
-    source = Address(source.ip(), 0);
-  } else if (table_.find_address(source, NodeId()) == nullptr) {
-    source = Address();
-  }
-  return vouching_.check(description, source);
+  return vouching_.check(description, context_.source());
 }
 
 Verdict Members::verdict_of(Vouched vouched) {

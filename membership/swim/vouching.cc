@@ -2,10 +2,10 @@
 #include "membership/swim/vouching.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "membership/planted_bug.h"
+#include "membership/signed_text.h"
 #include "membership/wire.h"
 
 namespace starling::membership {
@@ -13,28 +13,6 @@ namespace starling::membership {
 namespace {
 
 constexpr Duration kBetweenLogs = std::chrono::minutes(1);
-
-void add_number(std::string& text, uint64_t number) {
-  for (int shift = 0; shift < 64; shift += 8) text.push_back(static_cast<char>(number >> shift));
-}
-
-void add_text(std::string& text, std::string_view part) {
-  add_number(text, part.size());
-  text.append(part);
-}
-
-template <size_t kSize>
-std::string_view view(const std::array<uint8_t, kSize>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), kSize};
-}
-
-/// The bytes as an array; all zero when there are not as many.
-template <typename Bytes>
-Bytes bytes_of(const std::string& wire) {
-  Bytes bytes{};
-  if (wire.size() == bytes.size()) std::copy(wire.begin(), wire.end(), bytes.begin());
-  return bytes;
-}
 
 }  // namespace
 
@@ -97,8 +75,7 @@ Vouched Vouching::check(const Description& description, const Address& source) {
   if (known_.contains(description) || planted(PlantedBug::kBelieveAnySignature)) {
     return Vouched::kYes;
   }
-  const auto spent = sources_.find(source);
-  if (spent != sources_.end() && left(spent->second) < 1) {
+  if (budget_.spent(source)) {
     ++context_.statistics.unverified_records;
     return Vouched::kTooMany;
   }
@@ -111,30 +88,9 @@ Vouched Vouching::check(const Description& description, const Address& source) {
   return Vouched::kForged;
 }
 
-double Vouching::left(const Budget& budget) const {
-  const double seconds = std::chrono::duration<double>(context_.now - budget.at).count();
-  return std::min(kBurst, budget.left + seconds * kRate);
-}
-
-Vouching::Budget& Vouching::budget_of(const Address& source) {
-  const auto found = sources_.find(source);
-  if (found != sources_.end()) return found->second;
-  if (sources_.size() >= kMaxSources) {
-    std::erase_if(sources_, [this](const auto& each) { return left(each.second) >= kBurst; });
-  }
-  // Still full of those that forge: a random one of them gets a second chance.
-  if (sources_.size() >= kMaxSources) {
-    sources_.erase(std::next(sources_.begin(),
-                             static_cast<std::ptrdiff_t>(context_.random.below(sources_.size()))));
-  }
-  return sources_.emplace(source, Budget{kBurst, context_.now}).first->second;
-}
-
 void Vouching::forged(const Description& description, const Address& source) {
   ++context_.statistics.forged_records;
-  Budget& budget = budget_of(source);
-  budget.left = left(budget) - 1;
-  budget.at = context_.now;
+  budget_.charge(source);
   ++unlogged_;
   if (context_.now < log_again_) return;
   log_again_ = context_.now + kBetweenLogs;

@@ -6,11 +6,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 
 #include "membership/context.h"
+#include "membership/forgery_budget.h"
 #include "membership/swim/description.h"
 #include "proto/gossip.pb.h"
 
@@ -35,32 +35,19 @@ enum class Vouched : uint8_t {
 
 class Vouching {
  public:
-  /// Forgeries that are verified of one source: so many at once, and so many a second.
-  static constexpr double kBurst = 64;
-  static constexpr double kRate = 8;
-  /// Sources that are remembered.
-  static constexpr size_t kMaxSources = 1024;
+  Vouching(Context& context, const DescriptionPool& known)
+      : context_(context), known_(known), budget_(context) {}
 
-  Vouching(Context& context, const DescriptionPool& known) : context_(context), known_(known) {}
-
-  /// `source` is who sent it: a member's address, the address of a stream's other end without its
-  /// port, or none for datagrams of strangers, who may have forged their addresses too.
+  /// `source` is who sent it, see Context::source().
   [[nodiscard]] Vouched check(const Description& description, const Address& source);
-  [[nodiscard]] size_t sources() const { return sources_.size(); }
+  [[nodiscard]] size_t sources() const { return budget_.sources(); }
 
  private:
-  struct Budget {
-    double left = kBurst;
-    TimePoint at;
-  };
-
-  [[nodiscard]] double left(const Budget& budget) const;
   void forged(const Description& description, const Address& source);
-  Budget& budget_of(const Address& source);
 
   Context& context_;
   const DescriptionPool& known_;
-  std::map<Address, Budget> sources_;
+  ForgeryBudget budget_;
   TimePoint log_again_ = TimePoint::min();
   uint64_t unlogged_ = 0;
 };

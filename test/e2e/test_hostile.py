@@ -2,6 +2,7 @@
 """A hostile peer: traffic that was captured and is sent again, strangers who want answers or sit on
 streams, and somebody with the cluster key who floods, bombs and lies about the time."""
 
+import json
 import os
 import re
 import socket
@@ -266,6 +267,24 @@ class Hostile(Case):
             clocks = agent.info()["serf"]
             for name in ("member_time", "event_time", "query_time"):
                 self.assertLess(int(clocks[name]), 1 << 62)
+
+    @takes(120)
+    def test_nobody_speaks_in_anothers_name(self):
+        alpha, beta = self.pair("user=echo $SERF_USER_EVENT >> names; cat >> heard",
+                                "query=echo $SERF_QUERY_NAME >> names")
+        self.still_hear(alpha, beta)
+        sent = json.loads(beta.cli("event", "-coalesce=false", "-format", "json", "real", "1").stdout)
+        self.attack(alpha, "--attack", "names", "--after", sent["id"], "--count", "200")
+        wait_for(lambda: self.drops(alpha)["core.events_forged"] > 10, "alpha counts forged events")
+        self.assertGreater(self.drops(alpha)["core.queries_forged"], 10)
+        self.assertGreater(self.drops(alpha)["core.records_unverified"], 100)
+        self.assertIn("not signed by the member in whose name they are", alpha.log())
+        # The sequences that were taken in vain are still beta's.
+        beta.cli("event", "-coalesce=false", "real", "2")
+        beta.cli("query", "asked", check=False)
+        self.still_hear(alpha, beta)
+        self.assertEqual(sorted(set(alpha.read("names").split())), ["asked", "real", "still"])
+        self.unharmed(alpha, beta)
 
     @takes(180)
     def test_an_event_flood_is_bounded(self):

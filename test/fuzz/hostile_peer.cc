@@ -18,6 +18,8 @@
 #include "agent/net/seal.h"
 #include "agent/net/socket.h"
 #include "agent/net/stream_codec.h"
+#include "membership/gossip/origins.h"
+#include "membership/signatures.h"
 #include "membership/wire.h"
 #include "proto/gossip.pb.h"
 #include "test/fuzz/message_maker.h"
@@ -35,9 +37,12 @@ using membership::NodeId;
 
 constexpr std::string_view kUsage =
     "usage: hostile_peer --target IP:PORT --key BASE64 --attack NAME [--count N]\n"
+    "                    [--after ID]\n"
     "\n"
     "Attacks an agent as somebody who holds the cluster key and no member's own key:\n"
     "  events   N user events of an origin that nobody knows, as fast as they are read\n"
+    "  names    N user events and queries in the name of the member whose event --after names,\n"
+    "           with the next sequences: unsigned, or signed with a key of its own\n"
     "  future   N packets with Lamport times, ages and epochs at the ends of their ranges\n"
     "  bombs    N stream messages of the largest size, of as many and as deep parts as fit\n"
     "  giants   N streams, each with the largest frame, whose last byte never comes\n";
@@ -47,7 +52,26 @@ struct Arguments {
   std::string key;
   std::string attack;
   uint64_t count = 100;
+  MessageId after;
 };
+
+/// "<origin hex>.<epoch>.<sequence>"
+std::optional<MessageId> parse_id(std::string_view text) {
+  MessageId id;
+  constexpr size_t kDigits = 2 * NodeId::kSize;
+  if (text.size() < kDigits + 4) return std::nullopt;
+  for (size_t i = 0; i < NodeId::kSize; ++i) {
+    const char* digits = text.data() + 2 * i;
+    if (std::from_chars(digits, digits + 2, id.origin.bytes[i], 16).ptr != digits + 2) {
+      return std::nullopt;
+    }
+  }
+  const char* end = text.data() + text.size();
+  const auto epoch = std::from_chars(text.data() + kDigits + 1, end, id.epoch);
+  if (epoch.ec != std::errc{} || epoch.ptr == end || *epoch.ptr != '.') return std::nullopt;
+  if (std::from_chars(epoch.ptr + 1, end, id.sequence).ptr != end) return std::nullopt;
+  return id;
+}
 
 std::optional<Arguments> parse(const std::vector<std::string_view>& words) {
   Arguments arguments;
@@ -63,6 +87,10 @@ std::optional<Arguments> parse(const std::vector<std::string_view>& words) {
       arguments.key = value;
     } else if (words[i] == "--attack") {
       arguments.attack = value;
+    } else if (words[i] == "--after") {
+      const auto id = parse_id(value);
+      if (!id) return std::nullopt;
+      arguments.after = *id;
     } else if (words[i] == "--count") {
       const auto [end, error] =
           std::from_chars(value.data(), value.data() + value.size(), arguments.count);
@@ -75,10 +103,24 @@ std::optional<Arguments> parse(const std::vector<std::string_view>& words) {
   return arguments;
 }
 
+/// Somebody whom nobody knows, and whose events are as good as a member's.
+const membership::Ed25519Keys& nobodys_keys() {
+  static const membership::Ed25519Keys kKeys({0xee});
+  return kKeys;
+}
+
 NodeId nobody() {
-  NodeId id;
-  id.bytes.fill(0xee);
-  return id;
+  return nobodys_keys().id_of(nobodys_keys().public_key());
+}
+
+template <typename Message>
+void sign(const MessageId& id, Message& message) {
+  const membership::PublicKey& key = nobodys_keys().public_key();
+  std::string text;
+  membership::write_signed_text(key, id, message, text);
+  const membership::Signature signature = nobodys_keys().sign(text);
+  message.set_public_key(key.data(), key.size());
+  message.set_signature(signature.data(), signature.size());
 }
 
 // --- datagrams ---------------------------------------------------------------------------------
@@ -111,11 +153,13 @@ proto::Packet packet() {
   return made;
 }
 
-proto::Record event(const MessageId& id, uint64_t ltime, const std::string& name) {
+proto::Record event(const MessageId& id, uint64_t ltime, const std::string& name,
+                    bool is_signed = true) {
   proto::UserEvent event;
   event.set_ltime(ltime);
   event.set_name(name);
   event.set_payload(std::string(700, 'x'));
+  if (is_signed) sign(id, event);
   proto::Record record;
   record.set_kind(proto::RECORD_USER_EVENT);
   record.set_key(membership::message_key(id));
@@ -129,6 +173,25 @@ void flood_events(const Arguments& arguments, const Keyring& keyring) {
     proto::Packet flood = packet();
     *flood.add_records() = event({nobody(), 1, i}, i, "flood" + std::to_string(i));
     datagrams.send(flood);
+  }
+}
+
+void take_names(const Arguments& arguments, const Keyring& keyring) {
+  Datagrams datagrams(arguments.target, keyring);
+  MessageId id = arguments.after;
+  for (uint64_t i = 0; i < arguments.count; ++i) {
+    ++id.sequence;
+    proto::Packet lie = packet();
+    *lie.add_records() = event(id, i, "forged", i % 2 == 0);
+    proto::Query query;
+    query.set_name("forged");
+    query.set_timeout_ms(5000);
+    sign(id, query);
+    proto::Record& record = *lie.add_records();
+    record.set_kind(proto::RECORD_QUERY);
+    record.set_key(membership::message_key(id));
+    record.set_payload(query.SerializeAsString());
+    datagrams.send(lie);
   }
 }
 
@@ -150,6 +213,7 @@ void claim_the_future(const Arguments& arguments, const Keyring& keyring) {
     query.set_ltime(end);
     query.set_name("future");
     query.set_timeout_ms(end);
+    sign({nobody(), UINT32_MAX, end}, query);
     record.set_kind(proto::RECORD_QUERY);
     record.set_payload(query.SerializeAsString());
     *lie.add_records() = record;
@@ -280,6 +344,7 @@ int main(int argc, char** argv) {
   if (arguments) {
     const std::string& name = arguments->attack;
     attack = name == "events"   ? flood_events
+             : name == "names"  ? take_names
              : name == "future" ? claim_the_future
              : name == "bombs"  ? throw_bombs
              : name == "giants" ? hold_giants

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "membership/wire.h"
 #include "test/stand_in_keys.h"
 
 namespace starling::fuzz {
@@ -143,6 +144,17 @@ void MessageMaker::fill(proto::Query& query) {
   query.set_audience(static_cast<proto::Audience>(random_.below(4)));
 }
 
+template <typename Message>
+void MessageMaker::sign(const proto::MessageId& id, Message& message) {
+  const auto read = membership::read_id(id);
+  if (read && !seldom()) {
+    test::sign_as_origin(*read, message);
+  } else {
+    message.set_public_key(bytes(seldom() ? random_.below(64) : 32));
+    message.set_signature(bytes(seldom() ? random_.below(100) : 64));
+  }
+}
+
 void MessageMaker::fill(proto::Record& record) {
   const size_t kind = random_.below(seldom() ? 9 : 5);
   record.set_kind(static_cast<proto::RecordKind>(kind));
@@ -159,12 +171,18 @@ void MessageMaker::fill(proto::Record& record) {
   if (kind == proto::RECORD_USER_EVENT) {
     proto::UserEvent event;
     fill(event);
+    sign(key, event);
     record.set_payload(event.SerializeAsString());
   } else if (kind == proto::RECORD_QUERY) {
     proto::Query query;
     fill(query);
+    sign(key, query);
     record.set_payload(query.SerializeAsString());
-  } else if (kind != proto::RECORD_QUERY_OVER || seldom()) {
+  } else if (kind == proto::RECORD_QUERY_OVER && !seldom()) {
+    proto::QueryOver over;
+    sign(key, over);
+    record.set_payload(over.SerializeAsString());
+  } else {
     record.set_payload(bytes(random_.below(100)));
   }
   if (seldom()) damage(*record.mutable_payload());
@@ -186,7 +204,7 @@ void MessageMaker::fill(proto::DirectMessage& direct) {
   fill(*direct.mutable_id(), false);
   direct.set_to(id());
   direct.set_hops_left(number32());
-  if (seldom()) return;
+  if (seldom()) return sign(direct.id(), direct);
   proto::QueryReply& reply = *direct.mutable_query_reply();
   fill(*reply.mutable_query(), false);
   reply.set_status(static_cast<proto::ReplyStatus>(random_.below(8)));
@@ -197,6 +215,7 @@ void MessageMaker::fill(proto::DirectMessage& direct) {
   reply.set_position(number32());
   reply.set_answers(number32());
   if (often()) reply.set_exit_status(static_cast<int32_t>(number32()));
+  sign(direct.id(), direct);
 }
 
 void MessageMaker::fill(proto::Ping& ping) {

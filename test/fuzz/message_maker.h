@@ -53,6 +53,10 @@ class MessageMaker {
   std::string address();
   uint32_t port();
 
+  /// As the one whose it is said to be, mostly.
+  template <typename Message>
+  void sign(const proto::MessageId& id, Message& message);
+
   void fill(proto::MessageId& message, bool about);
   void fill(proto::MemberRecord& record);
   void fill(proto::UserEvent& event);

@@ -23,6 +23,10 @@ enum class Lie : uint8_t {
   kLastVersion,  ///< that it has failed, at the highest incarnation there is
   kFarFuture,    ///< its own record, with a Lamport time that nobody will reach
   kOrder,        ///< an order to forget the member (force-leave with prune)
+  kEvent,        ///< a user event of the member, signed with its own key
+  kFarEvent,     ///< the same, unsigned, with a sequence far ahead
+  kQuery,        ///< a query of the member, signed with its own key, and that it is over
+  kProgress,     ///< that it has events of the member that never were
 };
 
 /// One round: each of these lies about a member at random. What a member's sender is said to be is

@@ -37,6 +37,35 @@ TEST_CASE("forged records and forged leaves change nothing") {
   cluster.settle(20s);
 }
 
+TEST_CASE("nobody sends events or queries in another's name, and the real ones get through") {
+  const bool far = GENERATE(false, true);
+  Cluster cluster(seeded(40));
+  cluster.boot(20);
+  std::vector<Lie> lies = {Lie::kEvent, Lie::kQuery};
+  if (far) lies = {Lie::kFarEvent, Lie::kProgress};
+  // All the while some members send events of their own.
+  membership::Random random(7);
+  std::vector<membership::MessageId> sent;
+  for (int round = 0; round < 100; ++round) {
+    tell_lies(cluster.world, 5, lies, random);
+    const auto id = cluster.world.send_event(static_cast<NodeIndex>(round % 20), "real", "x");
+    REQUIRE(id.has_value());
+    sent.push_back(*id);
+    cluster.world.run_for(200ms);
+  }
+  // In all places there is what was sent and nothing else: the checker sees to it.
+  cluster.settle(40s);
+  uint64_t forged = 0;
+  for (const NodeIndex node : cluster.world.usable_nodes()) {
+    const membership::Statistics& counts = cluster.world.node(node).statistics();
+    forged += counts.forged_events + counts.forged_queries;
+    CHECK(counts.events_accepted == sent.size());
+    CHECK(cluster.world.node(node).clocks().event < 10'000);
+    CHECK(counts.forged_answers == 0);
+  }
+  CHECK(forged > 100);
+}
+
 TEST_CASE("incarnations cannot be used up by others") {
   Cluster cluster(seeded(32));
   cluster.boot(20);

@@ -79,6 +79,8 @@ const char* planted_bug_name(PlantedBug bug) {
       return "believe-any-signature";
     case PlantedBug::kBelieveFutureWord:
       return "believe-future-word";
+    case PlantedBug::kBelieveAnyOrigin:
+      return "believe-any-origin";
     case PlantedBug::kBelieveForceLeave:
       return "believe-force-leave";
     case PlantedBug::kPiggybackWithoutBudget:

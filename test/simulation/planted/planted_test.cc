@@ -234,6 +234,10 @@ Violations forged_versions() {
   return told_lies({Lie::kOtherKey});
 }
 
+Violations forged_events() {
+  return told_lies({Lie::kEvent});
+}
+
 Violations last_versions() {
   return told_lies({Lie::kLastVersion});
 }
@@ -431,6 +435,7 @@ const std::vector<Case>& cases() {
       {PlantedBug::kFailedMeansLeft, "no-false-leave", long_pause},
       {PlantedBug::kBelieveAnySignature, "no-false-leave", forged_leaves},
       {PlantedBug::kBelieveAnySignature, "owner-raises-incarnation", forged_versions},
+      {PlantedBug::kBelieveAnyOrigin, "event-known", forged_events},
       {PlantedBug::kBelieveFutureWord, "accuracy", last_versions},
       {PlantedBug::kBelieveForceLeave, "no-false-leave", orders_to_leave},
       {PlantedBug::kFailedBeatsLeft, "left-stays-left", left_while_suspected},

@@ -22,6 +22,7 @@ proto::Record event(uint32_t origin, uint64_t sequence, const std::string& paylo
   body.set_ltime(sequence);
   body.set_name("deploy");
   body.set_payload(payload);
+  starling::test::sign_as_origin({node_id(origin), 1, sequence}, body);
   proto::Record record;
   record.set_kind(proto::RECORD_USER_EVENT);
   record.set_key(message_key({node_id(origin), 1, sequence}));
@@ -276,6 +277,54 @@ TEST_CASE("what all others have skipped is given up in the end") {
   CHECK(log.fingerprint() == newcomer.fingerprint());
 }
 
+TEST_CASE("of a running origin others cannot claim what makes its real events look old") {
+  Context c = context();
+  EventLog log(c);
+  log.apply(event(7, 1), node_id(2));
+  SECTION("what they say that they have dropped, until several say so") {
+    for (int i = 0; i < 5; ++i) log.dropped(id_of(7, 9), node_id(2), 9, false);
+    log.dropped(id_of(7, 9), node_id(3), 9, false);
+    c.now += 31s;
+    log.advance();
+    CHECK(missed(c).empty());
+    CHECK(log.lines().find({node_id(7), 1})->known == 0);
+  }
+  SECTION("what was believed is taken back by the origin's word") {
+    log.never_held(id_of(7, 9));
+    c.now += 31s;
+    log.advance();
+    CHECK(log.delivered(id_of(7, 9)));
+    log.origin_says({node_id(7), 1}, 1);
+    CHECK_FALSE(log.has(id_of(7, 2)));
+  }
+  SECTION("what is still being waited for as well") {
+    log.never_held(id_of(7, 9));
+    log.origin_says({node_id(7), 1}, 1);
+    c.now += 31s;
+    log.advance();
+    CHECK(missed(c).empty());
+  }
+  CHECK(log.apply(event(7, 2), node_id(2)) == Verdict::kFresh);
+  CHECK(order(c) == std::vector<uint64_t>{1, 2});
+  // What has come meanwhile is later than what the origin has said.
+  log.origin_says({node_id(7), 1}, 1);
+  CHECK(log.apply(event(7, 2), node_id(2)) == Verdict::kKnown);
+  CHECK(std::get<SaveProgress>(c.actions.back()).contiguous == 2);
+}
+
+TEST_CASE("nobody can claim events of this boot of this node") {
+  Context c = context();
+  EventLog log(c);
+  MessageId id;
+  log.create({"deploy", "x"}, id);
+  log.never_held(id_of(0, 9));
+  for (uint32_t i = 1; i < 5; ++i) log.dropped(id_of(0, 2), node_id(i), 9);
+  c.now += 31s;
+  log.advance();
+  log.create({"deploy", "y"}, id);
+  CHECK(order(c) == std::vector<uint64_t>{1, 2});
+}
+
 TEST_CASE("what arrives late says so") {
   Context c = context();
   c.now += 1h;
@@ -325,7 +374,7 @@ TEST_CASE("a large event is a head on the way and whole on disk") {
   MessageId id;
   const std::string payload(100'000, 'x');
   const proto::Record head = log.create({"deploy", payload}, id);
-  CHECK(head.ByteSizeLong() < 200);
+  CHECK(head.ByteSizeLong() < 300);
   CHECK(log.payload_of(id) == payload);
 
   Context other = context();

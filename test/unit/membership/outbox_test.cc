@@ -58,6 +58,8 @@ TEST_CASE("the largest event fits a packet") {
   event.set_name(std::string(24, 'n'));
   event.set_payload(std::string(kMaxInlinePayload - 24, 'p'));
   event.set_coalesce(true);
+  event.set_public_key(std::string(32, 'k'));
+  event.set_signature(std::string(64, 's'));
   proto::Push push;
   proto::Record& record = *push.add_records();
   record.set_kind(proto::RECORD_USER_EVENT);

@@ -31,6 +31,7 @@ struct Answering : test::Parts {
     proto::Query query;
     query.set_name("x");
     query.set_timeout_ms(static_cast<uint64_t>(timeout / 1ms));
+    starling::test::sign_as_origin(id, query);
     proto::Record record;
     record.set_kind(proto::RECORD_QUERY);
     record.set_key(message_key(id));
@@ -41,6 +42,9 @@ struct Answering : test::Parts {
     proto::Record record;
     record.set_kind(proto::RECORD_QUERY_OVER);
     record.set_key(message_key(id));
+    proto::QueryOver over;
+    starling::test::sign_as_origin(id, over);
+    record.set_payload(over.SerializeAsString());
     return record;
   }
   static Answer answer(std::string payload, bool last) {
@@ -140,7 +144,7 @@ TEST_CASE("own queries are bounded in number and in size") {
   CHECK(node.context.statistics.refused_queries_running == 1);
   Answering other;
   query.payload = std::string(1024, 'x');
-  CHECK(other.queries.start(query).error().message.find("query_size_limit can be at most 1024") !=
+  CHECK(other.queries.start(query).error().message.find("query_size_limit can be at most 924") !=
         std::string::npos);
   query.payload.clear();
   query.nodes.assign(65, "n");

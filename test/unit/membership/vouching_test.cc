@@ -236,7 +236,7 @@ TEST_CASE("forgeries from many addresses take no more memory than there is for t
   for (uint32_t i = 0; i < 5000; ++i) {
     CHECK(vouching.check(forged, test::address_of(i)) == Vouched::kForged);
   }
-  CHECK(vouching.sources() == Vouching::kMaxSources);
+  CHECK(vouching.sources() == ForgeryBudget::kMaxSources);
 }
 
 TEST_CASE("refutations have a rate and none is left out") {
