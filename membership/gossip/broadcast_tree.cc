@@ -33,6 +33,11 @@ constexpr size_t kCoveredRanges = 8;      // per record
 constexpr size_t kCoveredRecords = 8192;  // remembered at once
 constexpr Duration kCoveredFor = std::chrono::seconds(10);
 
+// Newcomers that are told by whom they came in through, and for how many batch delays: under load
+// it takes several until all others have them in their tables.
+constexpr size_t kMaxNewcomers = 64;
+constexpr int kGreetedDelays = 20;
+
 // Records in one push: it fits a packet, with room for the push itself.
 constexpr size_t kBatchBytes = kMaxPacket - 120;
 constexpr size_t kRecordOverhead = 3;
@@ -72,6 +77,25 @@ void BroadcastTree::publish_batch(Records records, const NodeId& origin, bool re
   const auto batch =
       std::make_shared<const Batch>(Batch{std::move(records), fingerprint, refutation});
   spread(batch, all, true, context_.identity.id, origin);
+  tell_newcomers(batch, origin);
+}
+
+void BroadcastTree::greet(const NodeId& newcomer) {
+  newcomers_.push_back({newcomer, context_.now + kGreetedDelays * context_.options.batch_delay});
+  if (newcomers_.size() > kMaxNewcomers) newcomers_.pop_front();
+}
+
+void BroadcastTree::tell_newcomers(const SharedBatch& batch, const NodeId& origin) {
+  while (!newcomers_.empty() && newcomers_.front().until <= context_.now) newcomers_.pop_front();
+  if (table_.up_count() <= context_.options.tree_direct_max) return;  // all have been told
+  for (const Newcomer& newcomer : newcomers_) {
+    Entry* child = table_.find(newcomer.id);
+    if (child == nullptr || !child->up() || newcomer.id == origin) continue;
+    const bool only_itself = batch->records.size() == 1 &&
+                             batch->records.front().kind() == proto::RECORD_MEMBER &&
+                             batch->records.front().key() == newcomer.id.wire();
+    if (!only_itself) send_hop(*child, batch, Range{0, 0}, origin);
+  }
 }
 
 void BroadcastTree::publish_soon(const proto::Record& record) {

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,6 +48,9 @@ class BroadcastTree {
   /// As publish_soon() after a random wait of up to `wait`, unless somebody else tells us of it
   /// before: several members may have found out the same.
   void publish_unless_heard(const proto::Record& record, Duration wait);
+  /// `newcomer` has just come in through this node. Others hear of it in a moment and leave it out
+  /// until then: what this node publishes meanwhile it tells it itself.
+  void greet(const NodeId& newcomer);
 
   /// A push has arrived from member `sender` at `from`, and its records were judged. Acknowledges
   /// it and covers its range as the verdict (of the freshest) says.
@@ -91,7 +95,13 @@ class BroadcastTree {
     [[nodiscard]] bool given_up() const { return batch == nullptr; }
   };
 
+  struct Newcomer {
+    NodeId id;
+    TimePoint until;
+  };
+
   void gather(const proto::Record& record, Duration delay);
+  void tell_newcomers(const SharedBatch& batch, const NodeId& origin);
   void flush();
   void publish_batch(Records records, const NodeId& origin, bool refutation = false);
   void spread(const SharedBatch& batch, const Range& range, bool whole, const NodeId& sender,
@@ -135,6 +145,7 @@ class BroadcastTree {
   std::map<std::string, proto::Record> gathered_;
   TimePoint flush_at_ = kNever;
   TimePoint flushed_;
+  std::deque<Newcomer> newcomers_;  // the first to come first
 };
 
 }  // namespace starling::membership

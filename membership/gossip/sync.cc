@@ -120,7 +120,10 @@ bool Sync::joining() const {
 void Sync::compare(const NodeId& peer, const Address& from, uint64_t members, uint64_t events) {
   const bool equal = members == (parts_.table.fingerprint() ^ parts_.members.own_fingerprint()) &&
                      events == parts_.events.fingerprint();
-  if (!snapshot_.empty() && context_.now - snapshot_made_ > kSnapshotKept) snapshot_.clear();
+  if (!snapshot_.empty() && context_.now - snapshot_made_ > kSnapshotKept) {
+    snapshot_.clear();
+    snapshot_versions_ = {};
+  }
   if (events == parts_.events.fingerprint() && parts_.events.held() > 0 &&
       agreed_events_.size() < kMaxAgreed) {
     agreed_events_[peer] = context_.now;
@@ -243,6 +246,7 @@ void Sync::on_request(StreamId stream, const proto::SyncRequest& request) {
   context_.query_clock.witness(request.query_ltime());
   if ((request.join() || request.introduce()) && verdict == Verdict::kFresh) {
     session.news = true;
+    parts_.tree.greet(session.peer_id);
     parts_.tree.publish_soon(Members::encode(request.self()));
   } else {
     spread_if_fresh(session, Members::encode(request.self()), verdict);

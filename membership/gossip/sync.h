@@ -103,6 +103,8 @@ class Sync {
     bool pinged = false;
   };
 
+  using Versions = std::unordered_map<NodeId, uint64_t>;
+
   bool open(const Address& peer, Session session);
   void could_not_open(uint64_t join, const Address& peer, bool skip_past);
   void open_unless_busy(const Address& peer);
@@ -115,6 +117,8 @@ class Sync {
   void doubt_skipped(const Session& session, const proto::SyncReply& reply);
   void retry_later(Session session);
   [[nodiscard]] bool in_majority() const;
+  [[nodiscard]] static uint64_t version_of(const Entry& entry);
+  [[nodiscard]] std::vector<proto::SyncBatch> introductions(const Versions& but) const;
   void send_snapshot(StreamId stream);
   void write_digests(const proto::SyncRequest& request, proto::SyncReply& reply) const;
   void on_request(StreamId stream, const proto::SyncRequest& request);
@@ -138,8 +142,9 @@ class Sync {
   std::map<NodeId, Check> checks_;
   std::vector<Retry> retries_;
   uint8_t agreed_ = 0;  // the last eight comparisons: a bit for each that was equal
-  // What joiners are sent, and when and from what it was made.
+  // What joiners are sent, and when and from what it was made. What has changed since follows it.
   std::vector<proto::SyncBatch> snapshot_;
+  Versions snapshot_versions_;
   uint64_t snapshot_print_ = 0;
   TimePoint snapshot_made_ = TimePoint::min();
   TimePoint quiet_until_;

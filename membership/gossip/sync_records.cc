@@ -18,31 +18,51 @@ constexpr Duration kSnapshotAge = std::chrono::milliseconds(100);
 
 }  // namespace
 
+uint64_t Sync::version_of(const Entry& entry) {
+  return MemberTable::fingerprint_of(entry.id(), entry.incarnation) +
+         static_cast<uint64_t>(entry.status);
+}
+
+/// Members whose version is not in `but`, in batches.
+std::vector<proto::SyncBatch> Sync::introductions(const Versions& but) const {
+  std::vector<proto::SyncBatch> batches;
+  size_t bytes = kBatchBytes;
+  for (const Entry* entry : parts_.table.all()) {
+    const auto told = but.find(entry->id());
+    if (told != but.end() && told->second == version_of(*entry)) continue;
+    for (proto::Record& record : parts_.members.introduce(entry->id())) {
+      const size_t size = record.ByteSizeLong() + 5;
+      if (bytes + size > kBatchBytes) {
+        batches.emplace_back();
+        bytes = 0;
+      }
+      *batches.back().add_records() = std::move(record);
+      bytes += size;
+    }
+  }
+  return batches;
+}
+
 void Sync::send_snapshot(StreamId stream) {
   const uint64_t print = parts_.table.fingerprint();
   if (snapshot_.empty() ||
       (print != snapshot_print_ && context_.now - snapshot_made_ >= kSnapshotAge)) {
-    snapshot_.clear();
-    size_t bytes = kBatchBytes;
+    snapshot_ = introductions({});
+    snapshot_versions_.clear();
     for (const Entry* entry : parts_.table.all()) {
-      for (proto::Record& record : parts_.members.introduce(entry->id())) {
-        const size_t size = record.ByteSizeLong() + 5;
-        if (bytes + size > kBatchBytes) {
-          snapshot_.emplace_back();
-          bytes = 0;
-        }
-        *snapshot_.back().add_records() = std::move(record);
-        bytes += size;
-      }
+      snapshot_versions_[entry->id()] = version_of(*entry);
     }
     snapshot_print_ = print;
     snapshot_made_ = context_.now;
   }
-  for (const proto::SyncBatch& batch : snapshot_) {
+  const auto send = [this, stream](const proto::SyncBatch& batch) {
     proto::StreamMessage message;
     *message.mutable_sync_batch() = batch;
     parts_.streams.send(stream, std::move(message));
-  }
+  };
+  std::ranges::for_each(snapshot_, send);
+  // Who has come since may have been broadcast before this newcomer was there to hear of it.
+  if (print != snapshot_print_) std::ranges::for_each(introductions(snapshot_versions_), send);
 }
 
 void Sync::send_batches(StreamId stream, const std::vector<NodeId>& members,
