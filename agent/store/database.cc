@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/store/file.h"
 #include "agent/store/job_table.h"
 #include "agent/store/schema.h"
 #include "agent/store/sqlite.h"
@@ -32,6 +33,12 @@ constexpr int kBusyTimeoutMs = 2000;
 constexpr int64_t kEpochSlack_s = int64_t{24} * 3600;
 // Rows that have outlived their use are swept after so many changes, and at start.
 constexpr unsigned kSweepAfter = 4096;
+
+// Offsets in a database's header (SQLite, "Database File Format", 1.3), and what they hold with
+// WAL.
+constexpr size_t kWriteVersion = 18;
+constexpr size_t kReadVersion = 19;
+constexpr unsigned char kWithWal = 2;
 
 enum Query : size_t {
   kPutMember,
@@ -137,6 +144,8 @@ class Database::Impl {
  public:
   Impl(std::string path, const DatabaseLimits& limits) : path_(std::move(path)), limits_(limits) {}
 
+  /// Writes an empty database in one piece: SQLite would wait for the disk time and again.
+  Result<void> create();
   /// SQLite's result code.
   int open();
   Result<StoredState> load(int64_t unix_now);
@@ -196,6 +205,22 @@ class Database::Impl {
 };
 
 // --- opening -----------------------------------------------------------------------------------
+
+Result<void> Database::Impl::create() {
+  // What is left of one that was removed is no part of the new one.
+  for (const char* rest : {"-wal", "-shm", "-journal"}) ::unlink((path_ + rest).c_str());
+  Impl blank(path_, limits_);
+  sqlite3* connection = nullptr;
+  int code = sqlite3_open(":memory:", &connection);
+  blank.connection_.reset(connection);
+  if (code == SQLITE_OK) code = blank.migrate();
+  sqlite3_int64 size = 0;
+  const std::unique_ptr<unsigned char, decltype(&sqlite3_free)> image(
+      code == SQLITE_OK ? sqlite3_serialize(connection, "main", &size, 0) : nullptr, sqlite3_free);
+  if (!image) return tl::unexpected(blank.error());
+  image.get()[kWriteVersion] = image.get()[kReadVersion] = kWithWal;
+  return replace_file(path_, {reinterpret_cast<char*>(image.get()), static_cast<size_t>(size)});
+}
 
 int Database::Impl::open() {
   // Events may hold secrets: SQLite would let the umask decide who may read them.
@@ -546,6 +571,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path,
                                                  const DatabaseLimits& limits,
                                                  std::vector<std::string>& notes) {
   auto impl = std::make_unique<Impl>(path, limits);
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    if (auto created = impl->create(); !created) return tl::unexpected(created.error());
+  }
   int code = impl->open();
   if (is_damage(code)) {
     impl = nullptr;  // closes the file before it is moved
@@ -558,6 +586,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path,
                     ", and a new one is begun. Known members, events and tags set at run time are "
                     "lost; give an address to join");
     impl = std::make_unique<Impl>(path, limits);
+    if (auto created = impl->create(); !created) return tl::unexpected(created.error());
     code = impl->open();
   }
   if (code == SQLITE_OK && impl->newer()) {

@@ -33,9 +33,9 @@ struct DatabaseLimits {
 
 class Database {
  public:
-  /// Opens `path`, or creates it. A damaged file is moved aside as `path`.corrupt-<n>, and a new
-  /// one begun; `notes` says so. kConflict: another program holds it; kInvalid: written by a newer
-  /// version; kUnavailable: the system refused.
+  /// Opens `path`, or creates it, to be followed by sync_directory(). A damaged file is moved aside
+  /// as `path`.corrupt-<n>, and a new one begun; `notes` says so. kConflict: another program holds
+  /// it; kInvalid: written by a newer version; kUnavailable: the system refused.
   static Result<std::unique_ptr<Database>> open(const std::string& path,
                                                 const DatabaseLimits& limits,
                                                 std::vector<std::string>& notes);

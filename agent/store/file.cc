@@ -57,13 +57,6 @@ int write_all(int fd, std::string_view content) {
   return 0;
 }
 
-/// 0, or errno.
-int sync_directory(const std::string& path) {
-  const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) return errno;
-  return 0;
-}
-
 std::string parent_of(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   if (slash == std::string::npos) return ".";
@@ -127,7 +120,7 @@ Result<std::optional<std::string>> read_file(const std::string& path, size_t lim
   return std::optional<std::string>(std::move(content));
 }
 
-Result<void> write_file(const std::string& path, std::string_view content) {
+Result<void> replace_file(const std::string& path, std::string_view content) {
   const std::string temporary = path + ".new";
   const Descriptor file(
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -140,10 +133,18 @@ Result<void> write_file(const std::string& path, std::string_view content) {
     ::unlink(temporary.c_str());
     return failed("write", path, error);
   }
-  if (error = sync_directory(parent_of(path)); error != 0) {
-    return failed("write", parent_of(path), error);
-  }
   return {};
+}
+
+Result<void> sync_directory(const std::string& path) {
+  const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || ::fsync(directory.get()) != 0) return failed("write", path, errno);
+  return {};
+}
+
+Result<void> write_file(const std::string& path, std::string_view content) {
+  if (auto replaced = replace_file(path, content); !replaced) return replaced;
+  return sync_directory(parent_of(path));
 }
 
 // --- the lock ----------------------------------------------------------------------------------

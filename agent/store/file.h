@@ -24,6 +24,11 @@ Result<std::optional<std::string>> read_file(const std::string& path, size_t lim
 /// file, fsync, rename, fsync of the directory. kUnavailable; the old file is then untouched.
 Result<void> write_file(const std::string& path, std::string_view content);
 
+/// The same but for the fsync of the directory: until sync_directory() a power cut may bring the
+/// old file back, or none if there was none. For several files at once.
+Result<void> replace_file(const std::string& path, std::string_view content);
+Result<void> sync_directory(const std::string& path);
+
 /// Holds a directory for one process, until it is destroyed or the process ends in any way.
 class DirectoryLock {
  public:

@@ -50,7 +50,7 @@ Result<NodeKey> create_key(const std::string& path) {
   std::string text(kKeyHeader);
   text.append(digits.data(), kSeedDigits);
   text += '\n';
-  auto written = write_file(path, text);
+  auto written = replace_file(path, text);
   NodeKey key = key_from_seed(seed);
   sodium_memzero(seed.data(), seed.size());
   sodium_memzero(digits.data(), digits.size());
@@ -106,7 +106,7 @@ Result<uint32_t> next_epoch(const std::string& directory, int64_t unix_now) {
                                          ": set the clock, and remove " + path +
                                          " and node.key beside it");
   }
-  if (auto written = write_file(path, std::to_string(epoch) + "\n"); !written) {
+  if (auto written = replace_file(path, std::to_string(epoch) + "\n"); !written) {
     return tl::unexpected(written.error());
   }
   return static_cast<uint32_t>(epoch);

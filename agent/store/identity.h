@@ -24,13 +24,14 @@ struct NodeKey {
   bool exposed = false;                              ///< others than the owner may read the file
 };
 
-/// Reads `directory`/node.key (mode 0600), or makes it. kInvalid when it is damaged: it is never
+/// Reads `directory`/node.key (mode 0600), or makes it; a new one is to be followed by
+/// sync_directory() before anybody hears of it. kInvalid when it is damaged: it is never
 /// replaced, since that would make another member of this host. kUnavailable.
 Result<NodeKey> load_node_key(const std::string& directory);
 
 /// The epoch of this start: `unix_now` (seconds), or one more than the last one, whichever is
-/// greater; on disk (`directory`/epoch) before it is returned. kInvalid when the file is damaged or
-/// the last epoch has been used; kUnavailable.
+/// greater; kept in `directory`/epoch, likewise to be followed by sync_directory(). kInvalid when
+/// the file is damaged or the last epoch has been used; kUnavailable.
 Result<uint32_t> next_epoch(const std::string& directory, int64_t unix_now);
 
 }  // namespace starling::agent

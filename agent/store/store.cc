@@ -44,6 +44,7 @@ Result<Opened> open_directory(const std::string& directory, int64_t unix_now,
   }
   auto database = Database::open(directory + "/state.db", limits, notes);
   if (!database) return tl::unexpected(database.error());
+  if (auto synced = sync_directory(directory); !synced) return tl::unexpected(synced.error());
   auto state = (*database)->load(unix_now);
   if (!state) return tl::unexpected(state.error());
   return Opened{std::move(*lock), *key, *epoch, std::move(*database), std::move(*state),

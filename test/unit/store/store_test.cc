@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <asio.hpp>
+#include <filesystem>
 
 #include "test/catch.h"
 #include "test/unit/store/scratch.h"
@@ -345,6 +346,26 @@ TEST_CASE("a damaged database is moved aside and begun anew") {
     CHECK_FALSE((*store)->key().created);  // still the same member
     REQUIRE(save_now(io, **store, {Clocks{6, 6, 6}}));
   }
+}
+
+TEST_CASE("what is left of a removed database does not get into the next one") {
+  const Scratch scratch;
+  const std::filesystem::path file = scratch / "state.db";
+  const std::filesystem::path wal = scratch / "state.db-wal";
+  {
+    asio::io_context io;
+    auto store = open_at(io, scratch.path());
+    REQUIRE(store);
+    REQUIRE(save_now(io, **store, {PutMember{known(1, kNow)}}));
+    std::filesystem::copy(wal, scratch / "kept");
+  }
+  std::filesystem::remove(file);
+  std::filesystem::rename(scratch / "kept", wal);
+  asio::io_context io;
+  auto store = open_at(io, scratch.path());
+  REQUIRE(store);
+  CHECK((*store)->notes().empty());
+  CHECK((*store)->take_state().members.empty());
 }
 
 TEST_CASE("damage inside a database is found at start") {
