@@ -198,8 +198,8 @@ void Cluster::arm() {
   armed_ = std::max(due, now());
   timer_.expires_at(std::chrono::steady_clock::time_point(
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(armed_.time_since_epoch())));
-  timer_.async_wait([this](const asio::error_code& error) {
-    if (!error) timer_fired();
+  timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+    if (!error && alive.lock()) timer_fired();  // it may have fired before we went
   });
 }
 
@@ -387,8 +387,9 @@ void Cluster::save_clocks_soon() {
   if (clocks_waiting_ || node_->clocks() == saved_clocks_) return;
   clocks_waiting_ = true;
   clocks_timer_.expires_after(kClocksInterval);
-  clocks_timer_.async_wait([this](const asio::error_code& error) {
-    if (error) return;
+  const std::weak_ptr<bool> weak = alive_;
+  clocks_timer_.async_wait([this, weak](const asio::error_code& error) {
+    if (error || !weak.lock()) return;
     clocks_waiting_ = false;
     saved_clocks_ = node_->clocks();
     store_.save({saved_clocks_});
@@ -397,8 +398,9 @@ void Cluster::save_clocks_soon() {
 
 void Cluster::save_coordinates_later() {
   coordinates_timer_.expires_after(kCoordinatesInterval);
-  coordinates_timer_.async_wait([this](const asio::error_code& error) {
-    if (error) return;
+  const std::weak_ptr<bool> weak = alive_;
+  coordinates_timer_.async_wait([this, weak](const asio::error_code& error) {
+    if (error || !weak.lock()) return;
     if (PutCoordinates changed = changed_coordinates(); !changed.coordinates.empty()) {
       store_.save({std::move(changed)});
     }
