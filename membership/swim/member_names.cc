@@ -72,7 +72,7 @@ void Members::settle_name(const std::string& name) {
     const bool waited = conflict_due_.contains(entry->id());
     conflict_due_.erase(entry->id());
     if (!waited || !entry->up()) continue;
-    announce(entry->announced ? MemberChange::kUpdate : MemberChange::kJoin, *entry);
+    announce(entry->shown_up ? MemberChange::kUpdate : MemberChange::kJoin, *entry);
   }
 }
 
@@ -113,7 +113,9 @@ void Members::conflict_due(const NodeId& id) {
   if (!waits) return;
   const std::string& name = own ? context_.identity.name : entry->name();
   const Entry* holder = holder_of(name);
-  if (holder != nullptr && holder->status == Status::kSuspect) {
+  // Who hears others badly may be the last to hear that the holder is gone.
+  const bool unsure = health_.score() > 0;
+  if (unsure || (holder != nullptr && holder->status == Status::kSuspect)) {
     conflict_due_.set(id, context_.now + kConflictPatience);
     return;
   }
@@ -124,7 +126,7 @@ void Members::conflict_due(const NodeId& id) {
   }
   entry->contested = true;
   report_conflict(id, entry->address(), name);
-  announce(entry->announced ? MemberChange::kUpdate : MemberChange::kJoin, *entry);
+  announce(entry->shown_up ? MemberChange::kUpdate : MemberChange::kJoin, *entry);
 }
 
 void Members::report_conflict(const NodeId& id, const Address& at, const std::string& name) {

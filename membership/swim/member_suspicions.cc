@@ -289,7 +289,6 @@ void Members::fail(Entry& entry) {
   reap_due_.set(entry.id(), context_.now + context_.options.reconnect_timeout);
   // To others it may hold the name: what they are told is that it has failed.
   const bool quiet = entry.replaced();
-  entry.went_quietly = entry.went_quietly || (quiet && entry.announced);
   settle_name(entry.name());
   if (!quiet) announce(MemberChange::kFailed, entry, evidence);
   piggyback_.add(entry.id(), transmissions());

@@ -52,8 +52,9 @@ struct Entry {
   bool contested : 1 = false;
   /// Users were told that it joined, and will be told what becomes of it.
   bool announced : 1 = false;
-  /// It went without a word to users, since another one holds its name: for them it is still there.
-  bool went_quietly : 1 = false;
+  /// ... and for them it is up now. Not always what it is: it may have gone without a word to them,
+  /// since another one holds its name, or be back and wait for the name.
+  bool shown_up : 1 = false;
   /// Others reach it badly, but not never (swim/degraded.h).
   bool degraded : 1 = false;
   /// A datagram of its own has answered a probe (swim/routes.h).

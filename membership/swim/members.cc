@@ -132,8 +132,7 @@ Verdict Members::apply_alive(const proto::MemberRecord& record, const NodeId& id
   }
   settle_name(entry->name());
   if (old_name != entry->name()) settle_name(old_name);
-  const bool joins = !was_up && !entry->went_quietly;
-  entry->went_quietly = false;
+  const bool joins = !was_up && !entry->shown_up;
   const bool waits = !was_up && awaits_name(*entry);
   if (waits) conflict_due_.set(id, context_.now + kConflictPatience);
   if ((joins && !waits) || planted(PlantedBug::kAnnounceEveryAlive)) {
@@ -393,13 +392,11 @@ void Members::mark_left(Entry& entry, Incarnation incarnation, bool prune) {
   clear_suspicion(entry);
   conflict_due_.erase(entry.id());
   const Status before = entry.status;
-  const bool was_up = entry.up();
   table_.set_state(entry, Status::kLeft, std::max(incarnation, entry.incarnation));
   entry.leaving = entry.pruned = false;
   entry.changed = context_.now;
   reap_due_.set(entry.id(), context_.now + context_.options.tombstone_timeout);
   const bool quiet = entry.replaced();
-  entry.went_quietly = entry.went_quietly || (quiet && was_up && entry.announced);
   end_claim(entry);
   settle_name(entry.name());
   if (before != Status::kLeft && !quiet) announce(MemberChange::kLeave, entry);
@@ -414,7 +411,7 @@ void Members::reap(const NodeId& id) {
   piggyback_.drop(id);
   clear_suspicion(*entry);
   const std::string name = entry->name();
-  if (!entry->replaced() && !entry->went_quietly) announce(MemberChange::kReap, *entry);
+  if (!entry->replaced() && !entry->shown_up) announce(MemberChange::kReap, *entry);
   end_claim(*entry);
   conflict_due_.erase(id);
   table_.erase(id);
@@ -479,8 +476,10 @@ void Members::set_tags(std::string_view packed) {
 
 void Members::announce(MemberChange change, Entry& entry, const FailureEvidence& evidence) {
   // A member that was gone before we came is listed, but no news to anybody.
-  if (change == MemberChange::kJoin) entry.announced = true;
+  if (change == MemberChange::kJoin) entry.announced = entry.shown_up = true;
   if (!entry.announced) return;
+  if (change == MemberChange::kUpdate && !entry.shown_up) return;  // it is back, and waits
+  entry.shown_up = change == MemberChange::kJoin || change == MemberChange::kUpdate;
   context_.emit(MemberEvent{change, view(entry), evidence});
 }
 

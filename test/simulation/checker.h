@@ -180,10 +180,11 @@ class Checker : public Observer {
   /// One member as last seen at one process.
   struct Seen {
     membership::Incarnation incarnation;
-    membership::Incarnation left_at;
-    uint32_t suspect_ms = 0;  ///< since when, 0: it is not
+    membership::Incarnation gone;  ///< users were told last that it failed or left
+    uint32_t suspect_ms = 0;       ///< since when, 0: it is not
     membership::Status status = membership::Status::kAlive;
     Phase phase = Phase::kUnknown;
+    bool gone_left = false;  ///< ... that it left
   };
   static_assert(sizeof(Seen) <= 24);
   /// What is known about one process and its disk.

@@ -62,9 +62,10 @@ void Checker::member_event(NodeIndex node, const membership::MemberEvent& event)
     check_failed(node, event, seen);
     check_evidence(node, event);
   }
-  if (left) {
-    check_left(node, event.member);
-    seen.left_at = event.member.incarnation;
+  if (left) check_left(node, event.member);
+  if (failed || left) {
+    seen.gone = event.member.incarnation;
+    seen.gone_left = left;
   }
   if (event.change != MemberChange::kReap) {
     count_change(owner, left ? 2 : failed ? 1 : 0, event.member.incarnation);
@@ -77,9 +78,9 @@ void Checker::member_event(NodeIndex node, const membership::MemberEvent& event)
 
 void Checker::check_failed(NodeIndex node, const membership::MemberEvent& event, const Seen& seen) {
   const membership::Member& member = event.member;
-  if (seen.left_at.value != 0 && member.incarnation <= seen.left_at) {
+  if (seen.gone_left && member.incarnation <= seen.gone) {
     violate("left-stays-left", node, member.name, " failed at ", member.incarnation.value,
-            " after it left at ", seen.left_at.value);
+            " after it left at ", seen.gone.value);
   }
   NodeIndex subject = kNoNode;
   if (!running_member(member.id, &subject)) return;
@@ -141,12 +142,12 @@ void Checker::check_order(NodeIndex node, const membership::MemberEvent& event, 
     case MemberChange::kJoin:
       right = before != Phase::kAlive;
       if (before == Phase::kReaped && lives_on(event.member, seen)) {
-        seen.incarnation = {};
+        seen.incarnation = seen.gone = {};
         seen.status = Status::kAlive;
       }
-      if ((gone || before == Phase::kReaped) && event.member.incarnation <= seen.incarnation) {
+      if ((gone || before == Phase::kReaped) && event.member.incarnation <= seen.gone) {
         violate("no-resurrection", node, event.member.name, " is back at ",
-                event.member.incarnation.value, " and was gone at ", seen.incarnation.value);
+                event.member.incarnation.value, " and was gone at ", seen.gone.value);
       }
       seen.phase = Phase::kAlive;
       break;

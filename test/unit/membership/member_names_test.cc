@@ -2,6 +2,9 @@
 //
 // Who has gone and comes back, where two members claim one name.
 #include "membership/swim/members.h"
+
+#include <algorithm>
+
 #include "test/catch.h"
 #include "test/unit/membership/fixture.h"
 
@@ -65,4 +68,51 @@ TEST_CASE("who comes back under a name that another has meanwhile is reported") 
   parts.run_for(Members::kConflictPatience);
   CHECK(parts.context.statistics.member_conflicts == 1);
   CHECK(parts.table.find(node_id(3))->contested);
+}
+
+TEST_CASE("who had failed and comes back under a name that another has meanwhile joins again") {
+  Parts parts;
+  fill(parts);
+  parts.run_for(3s);
+  parts.members.accuse(node_id(3), kOthers,
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  parts.members.apply(newcomer(0), Heard::kSynced);
+  REQUIRE(parts.table.find(node_id(3))->displaced);
+  parts.take<MemberEvent>();
+  // To users it has failed, and it waits for the name.
+  parts.members.apply(member_record(3, Incarnation::at(1, 6)), Heard::kSynced);
+  CHECK(parts.take<MemberEvent>().empty());
+  const bool gets_it = GENERATE(true, false);
+  if (gets_it) {
+    parts.members.apply(newcomer(1, proto::MEMBER_LEFT), Heard::kSynced);
+  } else {
+    parts.run_for(Members::kConflictPatience);
+  }
+  const auto events = parts.take<MemberEvent>();
+  const auto about_it = std::ranges::find_if(
+      events, [](const MemberEvent& event) { return event.member.id == node_id(3); });
+  REQUIRE(about_it != events.end());
+  CHECK(about_it->change == MemberChange::kJoin);
+}
+
+TEST_CASE("who hears others badly declares no conflict of names") {
+  Parts parts;
+  fill(parts);
+  parts.run_for(3s);
+  parts.members.apply(newcomer(0), Heard::kSynced);
+  parts.health.worsen();
+  parts.run_for(Members::kConflictPatience);
+  CHECK(parts.context.statistics.member_conflicts == 0);
+  // That the holder was gone long ago is heard late.
+  parts.members.accuse(node_id(3), kOthers,
+                       {{node_id(0), node_id(1), node_id(2), node_id(4)}, false, false, false});
+  for (int i = 0; i < 40; ++i) {
+    parts.members.heard_from(node_id(1));
+    parts.run_for(100ms);
+  }
+  CHECK(parts.table.find_name("node3")->id() == node_id(77));
 }
