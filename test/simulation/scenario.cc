@@ -354,8 +354,8 @@ void Player::recover() {
   result_.recovery = checker_.require_convergence(scenario_.liveness_bound);
 }
 
-/// Members of which none knows any of the others, alive or dead, never find each other: an operator
-/// must introduce them.
+/// Members of which none knows any of the others, alive or dead, where it is now, never find each
+/// other: an operator must introduce them.
 void Player::reunite() {
   const std::vector<NodeIndex> nodes = world_.usable_nodes();
   std::unordered_map<membership::NodeId, NodeIndex> owners;
@@ -367,15 +367,18 @@ void Player::reunite() {
   };
   for (const NodeIndex node : nodes) owners[world_.host(node).id] = node;
   for (const NodeIndex node : nodes) {
-    const auto knows = [&](const membership::NodeId& id) {
-      const auto other = owners.find(id);
-      if (other != owners.end()) root[find(other->second)] = find(node);
+    const auto knows = [&](NodeIndex other, const membership::Address& address) {
+      if (address == world_.host(other).address) root[find(other)] = find(node);
     };
-    world_.node(node).visit_members([&](const membership::MemberState& member) {
-      if (member.status != membership::Status::kLeft) knows(member.id);
+    for (const membership::Member& member : world_.node(node).members()) {
+      const auto other = owners.find(member.id);
+      if (other == owners.end() || member.status == membership::Status::kLeft) continue;
+      knows(other->second, member.address);
+    }
+    world_.host(node).disk.visit_members([&](const WrittenMembers::KnownMember& member) {
+      const auto other = owners.find(member.id);
+      if (other != owners.end()) knows(other->second, member.address);
     });
-    world_.host(node).disk.visit_members(
-        [&](const WrittenMembers::KnownMember& member) { knows(member.id); });
   }
   for (const NodeIndex node : nodes) {
     if (find(node) == find(nodes.front())) continue;

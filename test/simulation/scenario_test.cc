@@ -82,6 +82,20 @@ TEST_CASE("a step that lasts for a time ends by itself") {
   });
 }
 
+// Swarm seed 69340: each came back at an address that nobody was there to be told.
+TEST_CASE("members that moved while none of the others was up are introduced again") {
+  Scenario scenario = small();
+  scenario.nodes = 2;
+  scenario.chaos = 5s;
+  scenario.steps = {{.at = 1s, .kind = StepKind::kHostDown, .nodes = {1}},
+                    {.at = 2s, .kind = StepKind::kCrash, .nodes = {0}},
+                    {.at = 3s, .kind = StepKind::kRestartMoved, .nodes = {0}},
+                    {.at = 4s, .kind = StepKind::kRestartMoved, .nodes = {1}}};
+  const ScenarioResult result = run_scenario(scenario);
+  INFO(result.report());
+  CHECK(result.ok());
+}
+
 TEST_CASE("a step is written in one line") {
   const Step step{
       .at = 1500ms, .kind = StepKind::kSlow, .nodes = {3, 4}, .amount = 0.05, .length = 2s};
