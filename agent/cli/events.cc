@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
-#include <ctime>
 #include <ostream>
 
 #include "agent/cli/ask.h"
@@ -20,16 +19,6 @@ constexpr auto kFlags = std::to_array<FlagSpec>({
     {"format", "FORMAT", false, "output format, text or json (default: text)"},
 });
 
-/// As the log writes it.
-std::string time_text(std::int64_t unix_ms) {
-  const std::time_t seconds = unix_ms / 1000;
-  std::tm parts = {};
-  ::localtime_r(&seconds, &parts);
-  std::array<char, 32> text = {};
-  const std::size_t size = std::strftime(text.data(), text.size(), "%Y/%m/%d %H:%M:%S", &parts);
-  return {text.data(), size};
-}
-
 std::string size_text(std::uint64_t bytes) {
   if (bytes < 10'240) return std::to_string(bytes) + " B";
   return std::to_string(bytes / 1024) + " KiB";
@@ -40,7 +29,7 @@ void print(Context& context, const control::EventsReply& reply) {
   for (const control::HeldEvent& event : reply.events()) {
     const std::string reach = std::to_string(event.reach()) + "/" + std::to_string(reply.live());
     const bool everybody = event.reach() >= reply.live();
-    rows.push_back({{time_text(event.sent_ms()), Color::kNone},
+    rows.push_back({{local_time(event.sent_ms()), Color::kNone},
                     {event.origin(), Color::kNone},
                     {event.name(), Color::kNone},
                     {size_text(event.size()), Color::kNone},
@@ -86,8 +75,8 @@ const Command& events_command() {
           "exact for an event that was sent with -confirm.",
       .example =
           "$ starling events -limit 2\n"
-          "2026/01/02 10:00:07  web1  deploy  6 B      60/60\n"
-          "2026/01/02 10:00:01  db1   config  200 KiB  60/60",
+          "2026-01-02T10:00:07  web1  deploy  6 B      60/60\n"
+          "2026-01-02T10:00:01  db1   config  200 KiB  60/60",
       .flags = kFlags,
       .run = run,
   };

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
-#include <ctime>
 #include <limits>
 #include <ostream>
 
@@ -39,16 +38,6 @@ struct Call {
   control::JobRequest request;
 };
 
-std::string time_text(int64_t ms) {
-  if (ms <= 0) return "-";
-  const std::time_t seconds = ms / 1000;
-  std::tm local = {};
-  ::localtime_r(&seconds, &local);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
-  return text.data();
-}
-
 std::optional<control::Reply> ask_job(const Call& call) {
   control::Request request;
   *request.mutable_job() = call.request;
@@ -77,7 +66,7 @@ int list(Call& call) {
   for (const control::Job& job : reply->job().jobs()) {
     rows.push_back({{std::to_string(job.number())},
                     {job.state(), job_color(job.state())},
-                    {time_text(job.queued_ms())},
+                    {local_time(job.queued_ms(), "-")},
                     {job_took(job)},
                     {job.event()},
                     {job.handler()},
@@ -98,9 +87,9 @@ void print(Context& context, const control::Job& job) {
   line("cause", job.cause());
   line("handler", job.handler());
   line("attempt", std::to_string(job.attempt()));
-  line("queued", time_text(job.queued_ms()));
-  line("started", time_text(job.started_ms()));
-  line("ended", time_text(job.ended_ms()));
+  line("queued", local_time(job.queued_ms(), "-"));
+  line("started", local_time(job.started_ms(), "-"));
+  line("ended", local_time(job.ended_ms(), "-"));
   line("took", job_took(job));
   if (job.ended_ms() > 0 && job.state() != "skipped") {
     line(job.signalled() ? "signal" : "exit status", std::to_string(job.status()));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <ostream>
 
 #include "agent/cli/ask.h"
@@ -43,16 +42,6 @@ std::string bytes_of_id(const std::string& digits) {
   return bytes;
 }
 
-std::string time_text(int64_t ms) {
-  if (ms <= 0) return "";
-  const std::time_t seconds = ms / 1000;
-  std::tm local = {};
-  ::localtime_r(&seconds, &local);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
-  return text.data();
-}
-
 std::optional<control::NodesReply> ask_nodes(const Invocation& invocation, Context& context,
                                              NodesRequest::Action action) {
   control::Request request;
@@ -80,14 +69,14 @@ int show(const Invocation& invocation, Context& context, Format format,
                     {node.state(), color},
                     {admitted || node.state() == "expired" ? node.name() : node.reason()},
                     {node.operator_name()},
-                    {time_text(node.issued_ms())},
-                    {node.not_after_ms() > 0 ? "until " + time_text(node.not_after_ms()) : ""}});
+                    {local_time(node.issued_ms())},
+                    {node.not_after_ms() > 0 ? "until " + local_time(node.not_after_ms()) : ""}});
   }
   for (const control::NodeKnock& knock : nodes->pending()) {
     rows.push_back({{knock.id()},
                     {knock.name().empty() ? "-" : knock.name()},
                     {knock.count() == 0 ? "member" : "refused"},
-                    {time_text(knock.last_ms())}});
+                    {local_time(knock.last_ms())}});
   }
   context.out << format_table(rows, uses_color(context));
   if (!nodes->required() && action == NodesRequest::PENDING) {

@@ -6,7 +6,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <ostream>
@@ -111,16 +110,6 @@ int keygen(const Invocation& invocation, Context& context, Format format) {
 
 // --- whom the agent trusts ---------------------------------------------------------------------
 
-std::string day_text(int64_t ms) {
-  if (ms <= 0) return "";
-  const std::time_t seconds = ms / 1000;
-  std::tm local = {};
-  ::localtime_r(&seconds, &local);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &local);
-  return text.data();
-}
-
 void print(Context& context, const control::OperatorsReply& reply) {
   std::vector<std::vector<Cell>> rows;
   for (const control::Operator& each : reply.operators()) {
@@ -129,7 +118,7 @@ void print(Context& context, const control::OperatorsReply& reply) {
          {each.id()},
          {each.revoked() ? "revoked" : "trusted", each.revoked() ? Color::kRed : Color::kGreen},
          {each.source()},
-         {day_text(each.since_ms())}});
+         {local_time(each.since_ms())}});
   }
   context.out << format_table(rows, uses_color(context));
 }

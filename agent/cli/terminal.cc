@@ -2,8 +2,8 @@
 #include "agent/cli/terminal.h"
 
 #include <array>
-#include <cstdint>
 #include <cstdio>
+#include <ctime>
 
 namespace starling::agent {
 namespace {
@@ -46,6 +46,15 @@ std::string without_control(std::string_view text, bool keep_lines) {
 bool uses_color(const Context& context) {
   return context.out_terminal && !context.environment.get("NO_COLOR") &&
          context.environment.get("TERM") != "dumb";
+}
+
+std::string local_time(std::int64_t unix_ms, std::string_view unknown) {
+  if (unix_ms <= 0) return std::string(unknown);
+  const std::time_t seconds = unix_ms / 1000;
+  std::tm parts = {};
+  ::localtime_r(&seconds, &parts);
+  std::array<char, 32> text = {};
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts)};
 }
 
 std::string painted(std::string_view text, Color color) {

@@ -4,6 +4,7 @@
 // terminal would obey.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@ enum class Color { kNone, kGreen, kRed, kYellow, kGrey };
 
 /// Stdout is a terminal, and neither NO_COLOR nor TERM=dumb says otherwise.
 bool uses_color(const Context& context);
+
+/// A moment in this host's time zone, as 2026-01-02T03:04:05; `unknown` when there is none (0).
+std::string local_time(std::int64_t unix_ms, std::string_view unknown = "");
 
 /// `text` between escape sequences.
 std::string painted(std::string_view text, Color color);

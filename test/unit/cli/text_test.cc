@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tables, terminal text, member text, JSON: what needs no agent.
+#include <ctime>
 #include <map>
 #include <sstream>
 
@@ -21,6 +22,7 @@ using starling::agent::Context;
 using starling::agent::endpoint_text;
 using starling::agent::FlagSpec;
 using starling::agent::format_table;
+using starling::agent::local_time;
 using starling::agent::one_line;
 using starling::agent::overview;
 using starling::agent::QueryOutcome;
@@ -67,6 +69,17 @@ TEST_CASE("control characters from other hosts are shown and not obeyed") {
         "\\xc2\x9b"
         "31m \xc2\xa9");
   CHECK(format_table({{{"evil\n\x1b[2J"}}}, false) == "evil\\n\\x1b[2J\n");
+}
+
+TEST_CASE("a moment is told in this host's time zone") {
+  constexpr std::int64_t kMoment = 1'767'323'045'678;
+  const std::string told = local_time(kMoment);
+  std::tm parts = {};
+  REQUIRE(::strptime(told.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == told.c_str() + told.size());
+  parts.tm_isdst = -1;
+  CHECK(std::mktime(&parts) == kMoment / 1000);
+  CHECK(local_time(0).empty());
+  CHECK(local_time(0, "-") == "-");
 }
 
 TEST_CASE("colours need a terminal and no objection") {
