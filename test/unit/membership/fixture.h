@@ -3,6 +3,7 @@
 // The parts of one node without the node, for tests that look inside.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,16 +40,35 @@ inline Identity identity_of(uint32_t number) {
   return identity;
 }
 
+/// Of the first process of a member.
+constexpr Incarnation at(uint32_t counter) {
+  return Incarnation::at(1, counter);
+}
+
+/// What the owner says of itself; under the name of its number unless `name` says another.
 inline proto::MemberRecord member_record(uint32_t number, Incarnation incarnation,
-                                         proto::MemberStatus status = proto::MEMBER_ALIVE) {
+                                         proto::MemberStatus status = proto::MEMBER_ALIVE,
+                                         const std::string& name = {}) {
   proto::MemberRecord record;
   record.set_id(std::string(node_id(number).wire()));
   record.set_incarnation(incarnation.value);
   record.set_status(status);
-  record.set_name("node" + std::to_string(number));
+  record.set_name(name.empty() ? "node" + std::to_string(number) : name);
   record.set_address(address_of(number).wire_ip());
   record.set_port(7946);
   starling::test::sign_as_owner(record);
+  return record;
+}
+
+/// What others say of a member, without its own word.
+inline proto::MemberRecord accusation(uint32_t about, Incarnation incarnation,
+                                      proto::MemberStatus status,
+                                      const std::vector<uint32_t>& accusers) {
+  proto::MemberRecord record;
+  record.set_id(std::string(node_id(about).wire()));
+  record.set_incarnation(incarnation.value);
+  record.set_status(status);
+  for (const uint32_t accuser : accusers) record.add_accusers(std::string(node_id(accuser).wire()));
   return record;
 }
 
@@ -79,6 +99,28 @@ struct Parts {
       packets.back().second.ParseFromString(datagram.bytes);
     }
     return packets;
+  }
+  /// Lets members 1 to `count` in, alive at incarnation 1.5.
+  void meet(uint32_t count) {
+    for (uint32_t i = 1; i <= count; ++i) {
+      members.apply(member_record(i, at(5)), Heard::kSynced);
+    }
+    take<MemberEvent>();
+  }
+  Status status_of(uint32_t number) { return table.find(node_id(number))->status; }
+  /// These members could not reach `number`, as this node knows it.
+  void accuse(uint32_t number, const std::vector<uint32_t>& accusers) {
+    Accusation accusation;
+    for (const uint32_t accuser : accusers) accusation.accusers.push_back(node_id(accuser));
+    members.accuse(node_id(number), table.find(node_id(number))->incarnation, accusation);
+  }
+  /// Moves time on while member 1 is heard, so that this node does not take itself for cut off.
+  void listen_for(Duration duration) {
+    const TimePoint end = context.now + duration;
+    while (context.now < end) {
+      members.heard_from(node_id(1));
+      run_for(std::min<Duration>(end - context.now, std::chrono::milliseconds(100)));
+    }
   }
   /// Moves time on, firing what is due on the way.
   void run_for(Duration duration) {

@@ -8,33 +8,15 @@ using namespace std::chrono_literals;
 namespace proto = starling::proto;
 using namespace starling::membership;  // NOLINT(google-build-using-namespace)
 using starling::test::sign_as_owner;
+using test::at;
 using test::member_record;
 using test::node_id;
 using test::Parts;
 
 namespace {
 
-constexpr Incarnation at(uint32_t counter) {
-  return Incarnation::at(1, counter);
-}
-
-void fill(Parts& parts, uint32_t count) {
-  for (uint32_t i = 1; i <= count; ++i)
-    parts.members.apply(member_record(i, at(5)), Heard::kSynced);
-  parts.take<MemberEvent>();
-}
-
 proto::MemberRecord word(uint32_t about, Incarnation incarnation, proto::MemberStatus status) {
-  proto::MemberRecord record;
-  record.set_id(std::string(node_id(about).wire()));
-  record.set_incarnation(incarnation.value);
-  record.set_status(status);
-  record.add_accusers(std::string(node_id(2).wire()));
-  return record;
-}
-
-Status status_of(Parts& parts, uint32_t number) {
-  return parts.table.find(node_id(number))->status;
+  return test::accusation(about, incarnation, status, {2});
 }
 
 Description described(const Ed25519Keys& keys) {
@@ -105,7 +87,7 @@ TEST_CASE("a description survives the wire with its signature") {
 
 TEST_CASE("a member record that its subject has not signed changes nothing") {
   Parts parts;
-  fill(parts, 5);
+  parts.meet(5);
   proto::MemberRecord forged = member_record(3, at(6));
   forged.set_name("mine");
   CHECK(parts.members.apply(forged, Heard::kSynced) == Verdict::kForged);
@@ -125,7 +107,7 @@ TEST_CASE("a member record that its subject has not signed changes nothing") {
 
 TEST_CASE("nobody says in another's name that it left") {
   Parts parts;
-  fill(parts, 9);
+  parts.meet(9);
   proto::MemberRecord forged = member_record(3, at(6), proto::MEMBER_LEFT);
   forged.set_signature(std::string(64, 'x'));
   CHECK(parts.members.apply(forged, Heard::kSynced) == Verdict::kForged);
@@ -141,29 +123,25 @@ TEST_CASE("nobody says in another's name that it left") {
   // Its own word counts at once.
   CHECK(parts.members.apply(member_record(3, at(7), proto::MEMBER_LEFT), Heard::kSynced) ==
         Verdict::kFresh);
-  CHECK(status_of(parts, 3) == Status::kLeft);
+  CHECK(parts.status_of(3) == Status::kLeft);
 }
 
 TEST_CASE("who is to be forgotten and then fails is forgotten") {
   const bool prune = GENERATE(true, false);
   Parts parts;
-  fill(parts, 9);
+  parts.meet(9);
   proto::MemberRecord order = word(3, at(5), proto::MEMBER_LEFT);
   order.set_pruned(prune);
   parts.members.apply(order, Heard::kPushed);
-  parts.members.accuse(node_id(3), at(5),
-                       {{node_id(0), node_id(4), node_id(5), node_id(6)}, false, false, false});
-  for (int i = 0; i < 50; ++i) {
-    parts.members.heard_from(node_id(1));
-    parts.run_for(100ms);
-  }
+  parts.accuse(3, {0, 4, 5, 6});
+  parts.listen_for(5s);
   std::vector<MemberChange> told;
   for (const MemberEvent& event : parts.take<MemberEvent>()) told.push_back(event.change);
   if (prune) {
     CHECK(parts.table.find(node_id(3)) == nullptr);
     CHECK(told == std::vector{MemberChange::kLeave, MemberChange::kReap});
   } else {
-    CHECK(status_of(parts, 3) == Status::kLeft);
+    CHECK(parts.status_of(3) == Status::kLeft);
     CHECK(told == std::vector{MemberChange::kLeave});
   }
 }
@@ -172,12 +150,12 @@ TEST_CASE("what is said of a version that its subject never signed is not believ
   const auto status = GENERATE(proto::MEMBER_SUSPECT, proto::MEMBER_FAILED, proto::MEMBER_LEFT,
                                proto::MEMBER_LEAVING);
   Parts parts;
-  fill(parts, 9);
+  parts.meet(9);
   std::vector<NodeId> fetched;
   parts.members.fetch = [&](const NodeId& id) { fetched.push_back(id); };
   const Incarnation last{(uint64_t{UINT32_MAX} << 32) - 1};
   CHECK(parts.members.apply(word(3, last, status), Heard::kPushed) == Verdict::kKnown);
-  CHECK(status_of(parts, 3) == Status::kAlive);
+  CHECK(parts.status_of(3) == Status::kAlive);
   CHECK(parts.table.find(node_id(3))->incarnation == at(5));
   CHECK(fetched == std::vector{node_id(3)});
   CHECK(parts.context.statistics.unproven_records == 1);
@@ -189,17 +167,17 @@ TEST_CASE("what is said of a version that its subject never signed is not believ
 
 TEST_CASE("an accusation that comes with the member's own newer word is taken with it") {
   Parts parts;
-  fill(parts, 9);
+  parts.meet(9);
   parts.members.heard_from(node_id(1));
   CHECK(parts.members.apply(member_record(3, at(8), proto::MEMBER_FAILED), Heard::kSynced) ==
         Verdict::kFresh);
   CHECK(parts.table.find(node_id(3))->incarnation == at(8));
-  CHECK(status_of(parts, 3) == Status::kSuspect);
+  CHECK(parts.status_of(3) == Status::kSuspect);
 }
 
 TEST_CASE("a known record is not verified again") {
   Parts parts;
-  fill(parts, 3);
+  parts.meet(3);
   proto::MemberRecord again = member_record(3, at(5));
   again.set_signature(std::string(64, 'x'));
   CHECK(parts.members.apply(again, Heard::kSynced) == Verdict::kKnown);
@@ -208,7 +186,7 @@ TEST_CASE("a known record is not verified again") {
 
 TEST_CASE("a flood of forgeries is soon not looked at and does no harm to others") {
   Parts parts;
-  fill(parts, 3);
+  parts.meet(3);
   const auto forge = [&](uint32_t counter) {
     proto::MemberRecord forged = member_record(3, at(counter));
     forged.set_signature(std::string(64, 'x'));
@@ -241,7 +219,7 @@ TEST_CASE("forgeries from many addresses take no more memory than there is for t
 
 TEST_CASE("refutations have a rate and none is left out") {
   Parts parts;
-  fill(parts, 9);
+  parts.meet(9);
   for (int i = 0; i < 100; ++i) {
     parts.members.apply(word(0, parts.members.incarnation(), proto::MEMBER_SUSPECT),
                         Heard::kPushed);
@@ -259,7 +237,7 @@ TEST_CASE("a liar's word that a port is refused does not take the time to refute
   const bool look = GENERATE(true, false);
   Parts parts;
   parts.context.options.guards.look = look;
-  fill(parts, 9);
+  parts.meet(9);
   std::vector<NodeId> looked;
   parts.members.look = [&](const NodeId& id) { looked.push_back(id); };
   proto::MemberRecord lie = word(3, at(5), proto::MEMBER_FAILED);
@@ -273,16 +251,16 @@ TEST_CASE("a liar's word that a port is refused does not take the time to refute
   };
   parts.members.apply(lie, Heard::kPushed);
   a_second();
-  CHECK(status_of(parts, 3) == (look ? Status::kSuspect : Status::kFailed));
+  CHECK(parts.status_of(3) == (look ? Status::kSuspect : Status::kFailed));
   CHECK(looked.size() == (look ? 1 : 0));
   if (look) {  // nor do more of such words
     lie.add_accusers(std::string(node_id(8).wire()));
     parts.members.apply(lie, Heard::kPushed);
     a_second();
-    CHECK(status_of(parts, 3) == Status::kSuspect);
+    CHECK(parts.status_of(3) == Status::kSuspect);
   }
   // Who sees it for itself has no doubt.
   parts.members.refused(test::address_of(3));
   parts.run_for(1ms);
-  CHECK(status_of(parts, 3) == Status::kFailed);
+  CHECK(parts.status_of(3) == Status::kFailed);
 }
