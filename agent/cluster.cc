@@ -251,7 +251,8 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
     if constexpr (std::is_same_v<T, membership::SendDatagram>) {
       transport_->send(one.to, one.bytes);
     } else if constexpr (std::is_same_v<T, membership::OpenStream>) {
-      transport_->open_stream(one.stream, one.to, one.timeout);
+      const auto goal = one.connect_only ? StreamGoal::kConnect : StreamGoal::kTalk;
+      transport_->open_stream(one.stream, one.to, one.timeout, goal);
     } else if constexpr (std::is_same_v<T, membership::SendStream>) {
       transport_->send_stream(one.stream, one.bytes);
     } else if constexpr (std::is_same_v<T, membership::CloseStream>) {

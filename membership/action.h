@@ -34,6 +34,9 @@ struct OpenStream {
   StreamId stream;
   Address to;
   Duration timeout;
+  /// Only to see whether the port can be connected to: nothing will be sent, and the driver may
+  /// save the handshake and end the connection as soon as it has said that it is there.
+  bool connect_only = false;
 };
 /// Send one message (a serialised proto::StreamMessage) on an open stream.
 struct SendStream {

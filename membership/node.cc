@@ -95,8 +95,9 @@ void Node::stream_opened(TimePoint now, StreamId stream) {
   if (const Streams::Stream* found = p.streams.find(stream)) {
     const StreamUse use = found->use;
     p.streams.opened(stream);
-    p.routes.stream_opened(found->peer);
-    if (use == StreamUse::kProbe) p.prober.stream_opened(stream);
+    // A connection shows less than a stream: it does not put right what a handshake found broken.
+    if (use != StreamUse::kCheck) p.routes.stream_opened(found->peer);
+    if (use == StreamUse::kProbe || use == StreamUse::kCheck) p.prober.stream_opened(stream);
     if (use == StreamUse::kSync) p.sync.stream_opened(stream);
     if (use == StreamUse::kMessage) p.messenger.stream_opened(stream);
     if (use == StreamUse::kPayload) p.payloads.stream_opened(stream);

@@ -347,6 +347,7 @@ void Node::Parts::receive_stream(StreamId id, const proto::StreamMessage& messag
         context.emit(CloseStream{id});
       }
       return;
+    case StreamUse::kCheck:
     case StreamUse::kUndecided:
       ++context.statistics.malformed_streams;
       streams.close(id);
@@ -373,6 +374,7 @@ void Node::Parts::stream_closed(StreamId id, StreamEnd end) {
   if (!stream->open) routes.stream_failed(stream->peer, end, stream->patient);
   switch (stream->use) {
     case StreamUse::kProbe:
+    case StreamUse::kCheck:
       prober.stream_closed(id, end);
       return;
     case StreamUse::kSync:

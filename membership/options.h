@@ -45,7 +45,7 @@ struct Options {
   unsigned indirect_probes = 4;
   /// Further direct pings beside the helpers', spread over 1.2 round trips. 0..8.
   unsigned repeated_pings = 2;
-  /// Probe over a stream as well when the direct ping is late.
+  /// Probe over a stream as well when the direct ping is late, and see if streams open (routes.h).
   bool stream_probes = true;
   /// Local health score is kept in [0, max) and stretches probes (Lifeguard: 8). >= 1.
   unsigned local_health_max = 8;

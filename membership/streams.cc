@@ -22,7 +22,7 @@ std::optional<StreamId> Streams::open(StreamUse use, const Address& to, Duration
   const StreamId id = next_++;
   streams_.emplace(id, Stream{use, to, false, timeout >= kPatient});
   idle_.set(id, context_.now + timeout);
-  context_.emit(OpenStream{id, to, timeout});
+  context_.emit(OpenStream{id, to, timeout, use == StreamUse::kCheck});
   return id;
 }
 

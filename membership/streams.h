@@ -17,6 +17,7 @@ namespace starling::membership {
 enum class StreamUse : uint8_t {
   kUndecided,  ///< accepted; the first message will tell
   kProbe,
+  kCheck,  ///< a connection and nothing more: to see whether there can be one
   kSync,
   kMessage,
   kPayload,

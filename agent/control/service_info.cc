@@ -96,7 +96,9 @@ void add_network(control::InfoReply& reply, const Service::Parts& parts) {
   network.add("bytes_sent", counts.bytes_sent);
   network.add("streams_now", counts.streams_now);
   network.add("streams_opened", counts.streams_opened);
+  network.add("streams_checked", counts.streams_checked);
   network.add("streams_accepted", counts.streams_accepted);
+  network.add("streams_reset", counts.streams_reset);
   network.add("streams_failed", counts.streams_failed);
   network.add("stream_bytes_sent", counts.stream_bytes_sent);
   network.add("stream_bytes_received", counts.stream_bytes_received);

@@ -33,9 +33,16 @@ Stream::StreamEnd connect_end(int error) {
   return error == ECONNREFUSED ? Stream::StreamEnd::kRefused : Stream::StreamEnd::kUnreachable;
 }
 
-void set_option(int fd, int level, int name) {
-  const int on = 1;
-  setsockopt(fd, level, name, &on, sizeof on);
+void set_option(int fd, int level, int name, int value = 1) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
+
+// Connect without a word: the acknowledgement that ends TCP's handshake waits for what we send, and
+// that is a reset. The other side's kernel has answered by then, and its agent is not woken.
+void connect_only(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
 }  // namespace
@@ -72,29 +79,15 @@ void Stream::abandon() {
 
 // --- opening ---
 
-void Stream::connect(const Address& bound, membership::Duration timeout) {
+void Stream::connect(const Address& bound, membership::Duration timeout, StreamGoal goal) {
+  goal_ = goal;
   const int family = family_of(bound);
   const auto to = to_socket_address(peer_, family);
   if (!to) {
     refuse(StreamEnd::kUnreachable, "this agent is bound to IPv4 only; bind :: for both");
     return;
   }
-  socket_ = FileDescriptor(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_) {
-    refuse(StreamEnd::kUnreachable, "no socket: " + error_text(errno));
-    return;
-  }
-  set_option(socket_.get(), IPPROTO_TCP, TCP_NODELAY);
-  if (!bound.is_unspecified()) {
-    // The other side is to see the address that we go by.
-    set_option(socket_.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
-    const auto from = to_socket_address(Address(bound.ip(), 0), family);
-    if (::bind(socket_.get(), from->get(), from->size) != 0) {
-      refuse(StreamEnd::kUnreachable,
-             "cannot bind " + bound.ip_string() + ": " + error_text(errno));
-      return;
-    }
-  }
+  if (!prepare(bound, family)) return;
   const int result = ::connect(socket_.get(), to->get(), to->size);
   if (result != 0 && errno != EINPROGRESS) {
     refuse(connect_end(errno), error_text(errno));
@@ -105,6 +98,23 @@ void Stream::connect(const Address& bound, membership::Duration timeout) {
   set_deadline(timeout);
   arm_timer();
   wait_writable();
+}
+
+bool Stream::prepare(const Address& bound, int family) {
+  socket_ = FileDescriptor(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket_) {
+    refuse(StreamEnd::kUnreachable, "no socket: " + error_text(errno));
+    return false;
+  }
+  set_option(socket_.get(), IPPROTO_TCP, TCP_NODELAY);
+  if (goal_ == StreamGoal::kConnect) connect_only(socket_.get());
+  if (bound.is_unspecified()) return true;
+  // The other side is to see the address that we go by.
+  set_option(socket_.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+  const auto from = to_socket_address(Address(bound.ip(), 0), family);
+  if (::bind(socket_.get(), from->get(), from->size) == 0) return true;
+  refuse(StreamEnd::kUnreachable, "cannot bind " + bound.ip_string() + ": " + error_text(errno));
+  return false;
 }
 
 void Stream::connected() {
@@ -121,7 +131,10 @@ void Stream::connected() {
     wait_writable();  // not yet: a spurious wake-up
     return;
   }
-  start_handshake();
+  if (goal_ == StreamGoal::kTalk) return start_handshake();
+  announced_ = true;
+  owner_->stream_established(*this);
+  close();
 }
 
 void Stream::accept(FileDescriptor socket) {
@@ -187,6 +200,7 @@ Stream::ReadResult Stream::read_some() {
 }
 
 void Stream::closed_by_peer(int error) {
+  reset_ = reset_ || error == ECONNRESET;
   if (state_ == State::kHandshake && codec_.can_seal()) {
     // It has seen our hello, and gone instead of proving that it holds a key.
     finish(StreamEnd::kProtocol,
@@ -235,7 +249,9 @@ void Stream::established_now() {
   early_.clear();
   early_bytes_ = 0;
   queued();
-  if (!over()) owner_->stream_established(*this);
+  if (over()) return;
+  announced_ = true;
+  owner_->stream_established(*this);
 }
 
 // --- writing ---
@@ -282,6 +298,7 @@ void Stream::write_out() {
     if (count < 0) {
       // The last words of the other side may be waiting to be read: reading will find the end.
       write_broken_ = true;
+      reset_ = errno == ECONNRESET;
       break;
     }
     written_ += static_cast<size_t>(count);

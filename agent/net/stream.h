@@ -4,7 +4,8 @@
 // Transport and is used by it alone. Event-loop thread only.
 //
 // Life: connecting (own streams) -> handshake -> open -> flushing (after close()) -> over. Whatever
-// ends it, the owner hears of it exactly once, from the loop and never inside a call.
+// ends it, the owner hears of it exactly once, from the loop and never inside a call. One that is
+// to connect only is over when the owner has heard that it has.
 #pragma once
 
 #include <chrono>
@@ -27,6 +28,7 @@ class Stream;
 class StreamOwner {
  public:
   virtual ~StreamOwner() = default;
+  /// Open; or connected, when it was to do no more.
   virtual void stream_established(Stream& stream) = 0;
   virtual void stream_message(Stream& stream, std::string_view message) = 0;
   /// The socket is closed. The owner may drop the stream.
@@ -57,7 +59,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Stream& operator=(const Stream&) = delete;
 
   // One of these follows construction.
-  void connect(const Address& bound, membership::Duration timeout);
+  void connect(const Address& bound, membership::Duration timeout, StreamGoal goal);
   void accept(FileDescriptor socket);
   void refuse(StreamEnd end, std::string_view why);
 
@@ -76,6 +78,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   [[nodiscard]] const Address& peer() const { return peer_; }
   [[nodiscard]] bool accepted() const { return id_ >= membership::kFirstAcceptedStream; }
   [[nodiscard]] bool established() const { return codec_.established(); }
+  /// Its owner was told that it is established.
+  [[nodiscard]] bool announced() const { return announced_; }
+  /// The other side has broken it off before a byte of it came.
+  [[nodiscard]] bool reset_unheard() const { return reset_ && heard_nothing(); }
   [[nodiscard]] StreamFailure failure() const { return codec_.failure(); }
   /// Set when it is over: why. `silent` after close(): nobody wants to know.
   [[nodiscard]] const std::optional<End>& end() const { return end_; }
@@ -86,6 +92,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   enum class ReadResult : uint8_t { kMore, kEmpty, kEnd };
   struct Io;  // descriptor and timer: keeps Asio out of this header
 
+  /// False: it is over.
+  bool prepare(const Address& bound, int family);
   void start_handshake();
   void connected();
   void wait_readable();
@@ -103,6 +111,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void deadline_passed();
   void finish(StreamEnd end, std::string_view why);
   [[nodiscard]] std::string describe(std::string_view why) const;
+  [[nodiscard]] bool heard_nothing() const { return !codec_.can_seal() && !codec_.mid_frame(); }
   [[nodiscard]] bool over() const { return state_ == State::kOver; }
 
   StreamOwner* owner_;
@@ -110,6 +119,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   StreamId id_;
   Address peer_;
   State state_ = State::kNew;
+  StreamGoal goal_ = StreamGoal::kTalk;
   std::shared_ptr<const Keyring> keyring_;  // codec_ refers to it
   StreamCodec codec_;
   FileDescriptor socket_;
@@ -121,6 +131,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   size_t discarded_ = 0;
   bool waiting_writable_ = false;
   bool write_broken_ = false;
+  bool reset_ = false;
+  bool announced_ = false;
   bool shut_down_ = false;
   bool silent_ = false;
   std::optional<End> end_;

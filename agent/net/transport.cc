@@ -58,7 +58,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   void send(const Address& to, std::string_view plain);
   void flush();
   size_t drain(size_t max_datagrams) { return in_callback_ ? 0 : read_datagrams(max_datagrams); }
-  void open_stream(StreamId id, const Address& to, membership::Duration timeout);
+  void open_stream(StreamId id, const Address& to, membership::Duration timeout, StreamGoal goal);
   void send_stream(StreamId id, std::string_view message);
   void close_stream(StreamId id);
   void set_keyring(const Keyring& keyring) {
@@ -269,7 +269,8 @@ bool Transport::Impl::deliver_refusals() {
 
 // --- streams ---
 
-void Transport::Impl::open_stream(StreamId id, const Address& to, membership::Duration timeout) {
+void Transport::Impl::open_stream(StreamId id, const Address& to, membership::Duration timeout,
+                                  StreamGoal goal) {
   STARLING_ASSERT(id < kFirstAcceptedStream && !streams_.contains(id));
   const bool full = established_streams() >= limits_.streams;
   auto stream = std::make_shared<Stream>(io_, *this, keyring_, limits_, id, to);
@@ -280,7 +281,7 @@ void Transport::Impl::open_stream(StreamId id, const Address& to, membership::Du
                    "this agent has " + std::to_string(limits_.streams) + " streams, the limit");
     return;
   }
-  stream->connect(address_, timeout);
+  stream->connect(address_, timeout, goal);
 }
 
 void Transport::Impl::send_stream(StreamId id, std::string_view message) {
@@ -295,7 +296,7 @@ void Transport::Impl::close_stream(StreamId id) {
 
 void Transport::Impl::stream_established(Stream& stream) {
   if (!stream.accepted()) {
-    ++statistics.streams_opened;
+    ++(stream.established() ? statistics.streams_opened : statistics.streams_checked);
     call(callbacks_.on_opened, stream.id());
     return;
   }
@@ -321,6 +322,10 @@ void Transport::Impl::stream_over(Stream& stream) {
   if (stream.failure() == StreamFailure::kForged || stream.failure() == StreamFailure::kTooLong) {
     ++statistics.stream_forged;
   }
+  if (unproven && stream.reset_unheard()) {
+    ++statistics.streams_reset;
+    return;
+  }
   if (unproven) {
     ++statistics.handshakes_failed;
     if (stream.failure() == StreamFailure::kUnknownKey) {
@@ -329,7 +334,7 @@ void Transport::Impl::stream_over(Stream& stream) {
     }
     return;
   }
-  if (!stream.accepted() && !stream.established()) ++statistics.streams_failed;
+  if (!stream.accepted() && !stream.announced()) ++statistics.streams_failed;
   if (stream.silent()) return;
   call(callbacks_.on_closed, id, stream.end()->end, stream.end()->why);
 }
@@ -423,8 +428,9 @@ void Transport::flush() {
   impl_->flush();
 }
 
-void Transport::open_stream(StreamId id, const Address& to, membership::Duration timeout) {
-  impl_->open_stream(id, to, timeout);
+void Transport::open_stream(StreamId id, const Address& to, membership::Duration timeout,
+                            StreamGoal goal) {
+  impl_->open_stream(id, to, timeout, goal);
 }
 
 void Transport::send_stream(StreamId id, std::string_view message) {

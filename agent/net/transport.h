@@ -62,11 +62,13 @@ struct TransportStatistics {
   // streams
   uint64_t streams_now = 0;  ///< open, opening or closing, accepted handshakes included
   uint64_t streams_opened = 0;
+  uint64_t streams_checked = 0;  ///< connected to see whether that can be done, and ended at once
   uint64_t streams_accepted = 0;
+  uint64_t streams_reset = 0;           ///< accepted ones reset before a byte came: checks, scans
   uint64_t streams_failed = 0;          ///< own ones that were not opened
   uint64_t stream_limit = 0;            ///< refused at kMaxStreams
   uint64_t handshake_limit = 0;         ///< oldest unfinished handshake given up for a new one
-  uint64_t handshakes_failed = 0;       ///< accepted ones: timeout, garbage, closed
+  uint64_t handshakes_failed = 0;       ///< accepted ones: timeout, garbage, closed; not reset ones
   uint64_t handshakes_unknown_key = 0;  ///< accepted ones: sealed with another key
   uint64_t stream_forged = 0;           ///< a frame that does not open, or of forbidden length
   uint64_t stream_output_full = 0;      ///< closed because the other side reads too slowly
@@ -91,6 +93,14 @@ struct TransportLimits {
   /// Sealed bytes that wait to be sent on one stream.
   size_t stream_output = 4U << 20;
   int receive_buffer = 2 << 20;  ///< SO_RCVBUF asked for; the kernel may grant less
+};
+
+/// What a stream is opened for.
+enum class StreamGoal : uint8_t {
+  kTalk,
+  /// To see whether the port can be connected to. It ends when on_opened has returned. No byte is
+  /// sent, and the other agent does not hear of it: its kernel alone answers.
+  kConnect,
 };
 
 class Transport {
@@ -133,7 +143,8 @@ class Transport {
 
   /// Connects and shakes hands; on_opened or on_closed follows, at the latest after `timeout`.
   /// `id` < kFirstAcceptedStream, never used before.
-  void open_stream(StreamId id, const Address& to, membership::Duration timeout);
+  void open_stream(StreamId id, const Address& to, membership::Duration timeout,
+                   StreamGoal goal = StreamGoal::kTalk);
   /// Sends one message of at most kMaxStreamMessage bytes; before on_opened it waits for that.
   /// Unknown ids are ignored (the stream may just have ended).
   void send_stream(StreamId id, std::string_view message);

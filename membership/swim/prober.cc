@@ -94,8 +94,11 @@ void Prober::begin(Entry& target, bool doubted) {
 
 /// Datagrams may pass where streams do not, and nobody would know until one is needed.
 void Prober::check_stream(const Entry& target) {
-  if (!context_.options.stream_probes || !routes_.check_stream(target.id())) return;
-  const auto stream = streams_.open(StreamUse::kProbe, target.address(), kStreamCheckTimeout);
+  if (!context_.options.stream_probes) return;
+  const StreamCheck check = routes_.check_stream(target.id());
+  if (check == StreamCheck::kNone) return;
+  const StreamUse use = check == StreamCheck::kConnect ? StreamUse::kCheck : StreamUse::kProbe;
+  const auto stream = streams_.open(use, target.address(), kStreamCheckTimeout);
   if (stream) stream_checks_.insert(*stream);
 }
 

@@ -12,10 +12,19 @@ namespace {
 // Answers are waited for among so many probes that ended without them.
 constexpr size_t kMaxLate = 64;
 constexpr unsigned kProbesPerCheck = 10;
+// What a connection cannot show is rare where datagrams are answered: something on the way that
+// accepts for the other side, and passes nothing on.
+constexpr unsigned kChecksPerHandshake = 10;
 constexpr unsigned kProbesPerSweep = 256;
 constexpr Duration kCheckAgain = std::chrono::seconds(5);
 
 }  // namespace
+
+// Members that start together do not shake hands in the same round.
+Routes::Routes(Context& context, MemberTable& table)
+    : context_(context),
+      table_(table),
+      until_handshake_(context.identity.id.bytes[0] % kChecksPerHandshake) {}
 
 Routes::Way* Routes::way(const NodeId& peer) {
   const auto found = entries_.find(peer);
@@ -101,7 +110,7 @@ void Routes::heard(const NodeId& peer) {
 
 // --- streams -----------------------------------------------------------------------------------
 
-bool Routes::check_stream(const NodeId& peer) {
+StreamCheck Routes::check_stream(const NodeId& peer) {
   if (++until_sweep_ >= kProbesPerSweep) {
     until_sweep_ = 0;
     sweep();
@@ -109,14 +118,16 @@ bool Routes::check_stream(const NodeId& peer) {
   const auto found = entries_.find(peer);
   if (found != entries_.end()) {
     Way& way = found->second;
-    if (way.was_checked && context_.now - way.checked < kCheckAgain) return false;
+    if (way.was_checked && context_.now - way.checked < kCheckAgain) return StreamCheck::kNone;
     way.was_checked = true;
     way.checked = context_.now;
-    return true;
+    return StreamCheck::kHandshake;
   }
-  if (++until_check_ < kProbesPerCheck) return false;
+  if (++until_check_ < kProbesPerCheck) return StreamCheck::kNone;
   until_check_ = 0;
-  return true;
+  if (++until_handshake_ < kChecksPerHandshake) return StreamCheck::kConnect;
+  until_handshake_ = 0;
+  return StreamCheck::kHandshake;
 }
 
 void Routes::stream_opened(const Address& peer) {

@@ -19,9 +19,16 @@
 
 namespace starling::membership {
 
+/// How it is to be seen whether streams to a member can be opened.
+enum class StreamCheck : uint8_t {
+  kNone,       ///< not now
+  kConnect,    ///< by connecting and nothing more, which costs a fifth of the bytes
+  kHandshake,  ///< by opening one: that bytes pass, too, and that the other side holds our key
+};
+
 class Routes {
  public:
-  Routes(Context& context, MemberTable& table) : context_(context), table_(table) {}
+  Routes(Context& context, MemberTable& table);
 
   // --- what probes found (Prober) ---
   /// A datagram of the member itself answered.
@@ -39,8 +46,9 @@ class Routes {
 
   // --- streams ---
   /// Whether now is the time to see if a stream to it can be opened; if so it counts as begun.
-  /// Every tenth probe that asks, and more often where something is wrong.
-  bool check_stream(const NodeId& peer);
+  /// Every tenth probe that asks, by a handshake every tenth time; where something is wrong more
+  /// often, and always by a handshake.
+  StreamCheck check_stream(const NodeId& peer);
   void stream_opened(const Address& peer);
   /// `patient`: it was given enough time for silence to mean something.
   void stream_failed(const Address& peer, StreamEnd end, bool patient);
@@ -77,6 +85,7 @@ class Routes {
   std::map<NodeId, Way> entries_;
   std::deque<Late> late_;  // oldest first
   unsigned until_check_ = 0;
+  unsigned until_handshake_;
   unsigned until_sweep_ = 0;
 };
 

@@ -78,9 +78,13 @@ struct Bench {
     }
     return seen;
   }
-  /// Number `number` acknowledges the pings that were sent to it.
-  void answer_pings(uint32_t number) {
+  /// Number `number` acknowledges the pings that were sent to it. The streams that were to be
+  /// opened.
+  std::vector<OpenStream> answer_pings(uint32_t number, bool really = true) {
+    std::vector<OpenStream> streams;
     for (const Action& action : node.take_actions()) {
+      if (const auto* open = std::get_if<OpenStream>(&action)) streams.push_back(*open);
+      if (!really) continue;
       const auto* datagram = std::get_if<SendDatagram>(&action);
       if (datagram == nullptr || datagram->to != address_of(number)) continue;
       proto::Packet asked;
@@ -92,6 +96,17 @@ struct Bench {
       answer.mutable_ack()->set_target(asked.ping().target());
       node.receive_datagram(now, address_of(number), answer.SerializeAsString());
     }
+    return streams;
+  }
+  /// The next stream that it wants to open; number 1 answers its pings until then, or does not.
+  OpenStream next_stream(bool answered) {
+    for (int i = 0; i < 1000; ++i) {
+      now = std::max(now, node.next_deadline());
+      node.advance(now);
+      const auto streams = answer_pings(1, answered);
+      if (!streams.empty()) return streams.front();
+    }
+    return {};
   }
   void collect() {
     for (Action& action : node.take_actions()) actions.push_back(std::move(action));
@@ -113,6 +128,28 @@ struct Bench {
 };
 
 }  // namespace
+
+TEST_CASE("a connection does not put right what a handshake found broken") {
+  Bench bench;
+  bench.receive({member_record(1, Incarnation::at(1, 5))});
+  const OpenStream check = bench.next_stream(true);
+  REQUIRE(check.to == address_of(1));
+  CHECK(check.connect_only);
+  const OpenStream escalated = bench.next_stream(false);
+  REQUIRE(escalated.to == address_of(1));
+  CHECK_FALSE(escalated.connect_only);
+  bench.node.stream_closed(bench.now, escalated.stream, StreamEnd::kProtocol);
+  bench.node.stream_opened(bench.now, check.stream);
+  REQUIRE(bench.node.routes().size() == 1);
+  CHECK(bench.node.routes()[0].stream == StreamResult::kProtocol);
+  CHECK(bench.node.routes()[0].streams_failed == 1);
+  bool closed = false;
+  for (const Action& action : bench.node.take_actions()) {
+    const auto* close = std::get_if<CloseStream>(&action);
+    closed = closed || (close != nullptr && close->stream == check.stream);
+  }
+  CHECK(closed);
+}
 
 TEST_CASE("a suspect gets back the time in which this node was stalled") {
   const bool stalled = GENERATE(false, true);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "membership/swim/routes.h"
 
+#include <map>
+#include <set>
+
 #include "membership/limits.h"
 #include "test/catch.h"
 #include "test/unit/membership/fixture.h"
@@ -103,14 +106,29 @@ TEST_CASE("streams that fail leave a route until one opens") {
 
 TEST_CASE("streams are tried at every tenth probe, and at most every five seconds in trouble") {
   Bench bench;
-  int tried = 0;
-  for (int i = 0; i < 100; ++i) tried += bench.routes.check_stream(node_id(1)) ? 1 : 0;
-  CHECK(tried == 10);
+  std::map<StreamCheck, int> checks;
+  for (int i = 0; i < 1000; ++i) ++checks[bench.routes.check_stream(node_id(1))];
+  CHECK(checks[StreamCheck::kNone] == 900);
+  CHECK(checks[StreamCheck::kConnect] == 90);
+  CHECK(checks[StreamCheck::kHandshake] == 10);
   bench.routes.without_direct(7, node_id(2), ProbeResult::kIndirect);
-  CHECK(bench.routes.check_stream(node_id(2)));
-  CHECK_FALSE(bench.routes.check_stream(node_id(2)));
+  CHECK(bench.routes.check_stream(node_id(2)) == StreamCheck::kHandshake);
+  CHECK(bench.routes.check_stream(node_id(2)) == StreamCheck::kNone);
   bench.context.now += 5s;
-  CHECK(bench.routes.check_stream(node_id(2)));
+  CHECK(bench.routes.check_stream(node_id(2)) == StreamCheck::kHandshake);
+}
+
+TEST_CASE("members that start together do not all shake hands in one round") {
+  std::set<int> rounds;
+  for (uint32_t number = 0; number < 10; ++number) {
+    test::Parts parts;
+    parts.context.identity.id = node_id(number);
+    Routes routes{parts.context, parts.table};
+    int round = 0;
+    while (routes.check_stream(node_id(99)) != StreamCheck::kHandshake) ++round;
+    rounds.insert(round);
+  }
+  CHECK(rounds.size() == 10);
 }
 
 TEST_CASE("routes of members that are gone are not listed, and routes are bounded") {

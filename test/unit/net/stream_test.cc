@@ -263,6 +263,104 @@ TEST_CASE("accepted streams are bounded too") {
   CHECK(b.statistics().stream_limit == 1);
 }
 
+// --- connecting and no more ---
+
+TEST_CASE("a check tells whether a port can be connected to, and leaves nothing behind") {
+  asio::io_context io;
+  Peer a(io, 1);
+  SECTION("an agent listens") {
+    Peer b(io, 2);
+    for (StreamId id = 1; id <= 3; ++id) {
+      a.transport->open_stream(id, b.address(), kTimeout, StreamGoal::kConnect);
+    }
+    REQUIRE(run_until(io, [&] { return a.statistics().streams_now == 0; }));
+    REQUIRE(a.opened_streams.size() == 3);
+    CHECK(a.statistics().streams_checked == 3);
+    CHECK(a.statistics().streams_opened == 0);
+    CHECK(a.statistics().streams_failed == 0);
+    // Connections are taken in the order in which they came: what came before this one is over.
+    a.transport->open_stream(9, b.address(), kTimeout);
+    REQUIRE(run_until(io, [&] { return a.opened_streams.size() == 4 && !b.accepted.empty(); }));
+    CHECK(b.statistics().handshakes_failed == 0);
+    CHECK(b.statistics().streams_now == 1);
+    CHECK(b.closed.empty());
+    CHECK(a.statistics().streams_opened == 1);
+    CHECK(a.closed.empty());
+  }
+  SECTION("the other side does not get to see it, and not a byte is sent") {
+    const BoundSockets silent = *bind_sockets(loopback(), 0);
+    a.transport->open_stream(1, silent.address, kTimeout, StreamGoal::kConnect);
+    REQUIRE(run_until(io, [&] { return a.statistics().streams_now == 0; }));
+    CHECK(a.opened_streams == std::vector<StreamId>{1});
+    CHECK(a.statistics().stream_bytes_sent == 0);
+    CHECK(accept4(silent.listener.get(), nullptr, nullptr, SOCK_NONBLOCK) < 0);
+  }
+  SECTION("nobody listens") {
+    Address nobody;
+    {
+      const BoundSockets gone = *bind_sockets(loopback(), 0);
+      nobody = gone.address;
+    }
+    a.transport->open_stream(1, nobody, kTimeout, StreamGoal::kConnect);
+    REQUIRE(run_until(io, [&] { return !a.closed.empty(); }));
+    CHECK(a.closed[0].end == StreamEnd::kRefused);
+    CHECK(a.opened_streams.empty());
+    CHECK(a.statistics().streams_failed == 1);
+    CHECK(a.statistics().streams_checked == 0);
+  }
+  SECTION("no answer in time") {
+    // A listener whose queue is full drops what would be one more.
+    const BoundSockets full = *bind_sockets(loopback(), 0);
+    REQUIRE(listen(full.listener.get(), 0) == 0);
+    const FileDescriptor waiting = raw_stream(full.address);
+    a.transport->open_stream(1, full.address, milliseconds(50), StreamGoal::kConnect);
+    REQUIRE(run_until(io, [&] { return !a.closed.empty(); }));
+    CHECK(a.closed[0].end == StreamEnd::kUnreachable);
+    CHECK(a.opened_streams.empty());
+  }
+}
+
+void reset(FileDescriptor& connection) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  connection.reset();
+}
+
+TEST_CASE("a connection that is reset without a byte is no failed handshake") {
+  asio::io_context io;
+  Peer peer(io, 1);
+  FileDescriptor connection = raw_stream(peer.address());
+  SECTION("before it is taken") {
+    reset(connection);
+    REQUIRE(run_until(io, [&] { return peer.statistics().streams_reset == 1; }));
+    CHECK(peer.statistics().handshakes_failed == 0);
+  }
+  SECTION("after our hello has gone out") {
+    std::string hello;
+    REQUIRE(run_until(io, [&] {
+      raw_closed(connection, hello);
+      return hello.size() == kStreamHelloSize;
+    }));
+    reset(connection);
+    REQUIRE(run_until(io, [&] { return peer.statistics().streams_reset == 1; }));
+    CHECK(peer.statistics().handshakes_failed == 0);
+  }
+  SECTION("but with one it is") {
+    REQUIRE(raw_send(connection, "S"));
+    REQUIRE(run_until(io, [&] { return peer.statistics().stream_bytes_received == 1; }));
+    reset(connection);
+    REQUIRE(run_until(io, [&] { return peer.statistics().handshakes_failed == 1; }));
+    CHECK(peer.statistics().streams_reset == 0);
+  }
+  SECTION("and so is one that ends in order") {
+    connection.reset();
+    REQUIRE(run_until(io, [&] { return peer.statistics().handshakes_failed == 1; }));
+    CHECK(peer.statistics().streams_reset == 0);
+  }
+  CHECK(peer.statistics().streams_now == 0);
+  CHECK(peer.closed.empty());
+}
+
 // --- strangers ---
 
 TEST_CASE("strangers who say nothing are closed after the handshake time") {
