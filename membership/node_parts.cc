@@ -30,6 +30,7 @@ void Node::Parts::enter(TimePoint now) {
   context.now = now;
   context.from = Address();
   context.from_stream = false;
+  accused = false;
   if (promised == kNever || now <= promised || !context.options.guards.stall) return;
   // The stall rule: time in which this process did not run is not held against others.
   const Duration late = now - promised;
@@ -180,6 +181,8 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
   }
   for (const proto::Push& push : packet.pushes()) receive_push(from, sender, push);
+  // An acknowledgement has room for little of what could ride along.
+  if (accused) outbox.record(from, *members.encode(context.identity.id));
   for (const uint32_t hop : packet.push_acks()) tree.acknowledged(hop);
   for (const proto::RecordId& id : packet.announcements()) {
     if (!has(id)) announcements.heard(from, id);

@@ -59,6 +59,7 @@ struct Node::Parts {
     members.look = [this](const NodeId& id) { prober.look(id); };
     members.fetch = [this](const NodeId& id) { fetch(id); };
     members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
+    members.answer_accuser = [this] { accused = true; };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
       if (message.has_query_reply()) queries.receive_reply(from, message.query_reply());
     };
@@ -96,6 +97,7 @@ struct Node::Parts {
   std::map<MessageId, std::vector<MessageId>> asked_reach;
   size_t asked_reach_count = 0;
   bool stalled_checked = false;
+  bool accused = false;  // wrongly, by what came in this turn
   std::vector<Restored::KnownMember> to_rejoin;
   TimePoint rejoin_at = kNever;
   Duration rejoin_wait{0};

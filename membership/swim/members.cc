@@ -273,9 +273,11 @@ void Members::learn_gone_member(const proto::MemberRecord& record, const NodeId&
 Verdict Members::about_self(const proto::MemberRecord& record) {
   Incarnation incarnation{record.incarnation()};
   if (incarnation < incarnation_) {
-    // Somebody is behind the times: let the present record ride along again.
+    // Somebody is behind the times: let the present record ride along again. The ways that it took
+    // first may have been cut.
     if (record.status() != proto::MEMBER_ALIVE) {
       piggyback_.add(context_.identity.id, transmissions());
+      if (answer_accuser) answer_accuser();
     }
     return Verdict::kStale;
   }
@@ -301,7 +303,10 @@ Verdict Members::about_self(const proto::MemberRecord& record) {
   if (record.status() == proto::MEMBER_SUSPECT || record.status() == proto::MEMBER_FAILED) {
     health_.worsen();
   }
-  if (may_refute()) refute(incarnation);
+  if (may_refute()) {
+    refute(incarnation);
+    if (answer_accuser) answer_accuser();
+  }
   return Verdict::kStale;
 }
 

@@ -126,6 +126,8 @@ class Members {
   std::function<void(const NodeId&)> probe_soon;
   /// Asked to let a member hear what is said about it, so that it can refute.
   std::function<void(const NodeId&)> tell_accused;
+  /// Asked to let whoever has just spoken against this node hear what it says of itself now.
+  std::function<void()> answer_accuser;
   /// Asked to see whether the port of a member is refused, and to let it hear what is said of it.
   std::function<void(const NodeId&)> look;
   /// Asked to get a member's own word from whoever has just spoken about it.

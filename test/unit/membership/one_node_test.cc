@@ -250,6 +250,48 @@ TEST_CASE("a suspect that speaks is told, and not declared failed while it is he
   CHECK(bench.node.member("node5")->status == Status::kFailed);
 }
 
+TEST_CASE(
+    "who tells a member what is said about it is answered, also when that was refuted before") {
+  Bench bench;
+  for (uint32_t i = 1; i <= 9; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
+  const Incarnation accused = bench.node.self().incarnation;
+  const auto told_by = [&](uint32_t number, proto::MemberStatus status) {
+    proto::Packet packet;
+    packet.set_sender(std::string(node_id(number).wire()));
+    // As it rides along, and because this node has spoken.
+    for (int i = 0; i < 2; ++i) {
+      *packet.add_records() = Members::encode(member_record(0, accused, status));
+    }
+    bench.collect();
+    bench.actions.clear();
+    bench.node.receive_datagram(bench.now, address_of(number), packet.SerializeAsString());
+    size_t answers = 0;
+    for (const Action& action : bench.node.take_actions()) {
+      const auto* datagram = std::get_if<SendDatagram>(&action);
+      if (datagram == nullptr || datagram->to != address_of(number)) continue;
+      proto::Packet answer;
+      answer.ParseFromString(datagram->bytes);
+      for (const proto::Record& record : answer.records()) {
+        proto::MemberRecord member;
+        member.ParseFromString(record.payload());
+        const bool refutes = member.id() == node_id(0).wire() &&
+                             member.status() == proto::MEMBER_ALIVE &&
+                             member.incarnation() > accused.value;
+        answers += refutes ? 1 : 0;
+      }
+    }
+    return answers;
+  };
+  CHECK(told_by(2, proto::MEMBER_SUSPECT) == 1);
+  const Incarnation refuted = bench.node.self().incarnation;
+  CHECK(refuted > accused);
+  // Number 3 has heard nothing of that: the way that the refutation took to it was cut.
+  CHECK(told_by(3, proto::MEMBER_SUSPECT) == 1);
+  CHECK(told_by(4, proto::MEMBER_FAILED) == 1);
+  CHECK(told_by(5, proto::MEMBER_ALIVE) == 0);  // nothing to refute
+  CHECK(bench.node.self().incarnation == refuted);
+}
+
 TEST_CASE("who has only heard of a suspicion declares nobody that it reaches itself") {
   const bool reachable = GENERATE(false, true);
   Bench bench;
