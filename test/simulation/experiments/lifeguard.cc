@@ -143,13 +143,13 @@ struct Grid {
   std::string name;
   std::string about;
   std::vector<Cycle> cycles;
-  unsigned seeds;
+  unsigned runs;  ///< of each cell
   Duration length;
   bool detections;  ///< whether times of detection mean something
 };
 
 int run_grid(const Grid& grid, const ExperimentOptions& options) {
-  const unsigned seeds = options.seeds > 0 ? options.seeds : options.quick ? 1 : grid.seeds;
+  const unsigned runs = options.seeds > 0 ? options.seeds : options.quick ? 1 : grid.runs;
   const size_t members = options.members.empty() ? 128 : options.members.front();
   std::vector<Contender> contenders = lifeguard_rows();
   for (Contender& row : starling_rows()) contenders.push_back(std::move(row));
@@ -157,10 +157,11 @@ int run_grid(const Grid& grid, const ExperimentOptions& options) {
   std::vector<Work> work;
   for (const Anomaly anomaly : {Anomaly::kBlock, Anomaly::kFreeze}) {
     for (size_t contender = 0; contender < contenders.size(); ++contender) {
-      for (unsigned run = 0; run < seeds; ++run) {
-        for (const Cycle& cycle : grid.cycles) {
-          work.push_back({contender, anomaly, cycle, options.first_seed + run});
-        }
+      // Each run has a seed of its own: what all contenders have in common is the cell and its
+      // seed.
+      uint64_t seed = options.first_seed;
+      for (unsigned run = 0; run < runs; ++run) {
+        for (const Cycle& cycle : grid.cycles) work.push_back({contender, anomaly, cycle, seed++});
       }
     }
   }
@@ -170,9 +171,10 @@ int run_grid(const Grid& grid, const ExperimentOptions& options) {
         run_cell(contenders[work[i].contender], work[i], members, grid.length, options.verbose);
   });
 
+  const auto seeds = static_cast<unsigned>(runs * grid.cycles.size());
   Report report(grid.name, options, seeds, grid.about);
   BarChart chart{.title = "False positives about healthy members, N = " + std::to_string(members),
-                 .y_label = "failures told, sum over the grid and the seeds",
+                 .y_label = "failures told, sum over all runs",
                  .logarithmic = true};
   for (const Contender& contender : contenders) chart.series.push_back({contender.name, {}});
   for (const Anomaly anomaly : {Anomaly::kBlock, Anomaly::kFreeze}) {
@@ -230,7 +232,7 @@ int run_lifeguard_interval(const ExperimentOptions& options) {
                            "4.096 16.384 s.\n") +
                kCounting,
       .cycles = {},
-      .seeds = 4,
+      .runs = 4,
       .length = 120s,
       .detections = false};
   for (const size_t count : {1U, 4U, 8U, 16U, 32U}) {
@@ -254,7 +256,7 @@ int run_lifeguard_threshold(const ExperimentOptions& options) {
                            "of them, and to the last when all told.\n") +
                kCounting,
       .cycles = {},
-      .seeds = 20,
+      .runs = 20,
       .length = 60s,
       .detections = true};
   for (const size_t count : {1U, 4U, 8U, 16U, 32U}) {
