@@ -120,7 +120,6 @@ void Node::Parts::rejoin() {
     const Restored::KnownMember& known = to_rejoin[context.random.below(to_rejoin.size())];
     proto::Ping ping;
     ping.set_target(std::string(known.id.wire()));
-    ping.set_sender_incarnation(members.incarnation().value);
     outbox.ping(known.address, ping);
     return;
   }

@@ -581,7 +581,6 @@ void Sync::advance() {
     // Ask for the peer's present fingerprints: the ack carries them.
     proto::Ping ping;
     ping.set_target(std::string(check->first.wire()));
-    ping.set_sender_incarnation(parts_.members.incarnation().value);
     parts_.outbox.ping(check->second.peer, ping);
     check->second.pinged = true;
     check->second.due = context_.now + kPingsPerCheck * context_.options.round_trip_max;

@@ -105,7 +105,6 @@ void Prober::check_stream(const Entry& target) {
 void Prober::ping(const Address& to, const NodeId& target, uint32_t sequence) {
   ping_.set_sequence(sequence);
   ping_.mutable_target()->assign(target.wire());  // set_target() would make a string of its own
-  ping_.set_sender_incarnation(members_.incarnation().value);
   outbox_.ping(to, ping_);
   // Who is accused is told first, and can refute within a round trip (Lifeguard's buddy system).
   const Entry* entry = table_.find(target);
@@ -257,11 +256,12 @@ void Prober::conclude_if_refused(uint32_t sequence) {
 }
 
 void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
+  const std::string_view target = ack.target().empty() ? sender.wire() : ack.target();
   const auto relayed = relays_.find(ack.sequence());
-  if (relayed != relays_.end() && ack.target() == relayed->second.target.wire()) {
+  if (relayed != relays_.end() && target == relayed->second.target.wire()) {
     proto::Ack forward;
     forward.set_sequence(relayed->second.origin_sequence);
-    forward.set_target(ack.target());
+    forward.set_target(std::string(target));
     forward.set_left(ack.left());
     outbox_.ack(relayed->second.origin, forward);
     relay_due_.erase(ack.sequence());
@@ -270,7 +270,7 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
   }
   const auto found = probes_.find(ack.sequence());
   if (found == probes_.end()) routes_.late_ack(ack.sequence(), sender);
-  if (found == probes_.end() || ack.target() != found->second.target.wire()) return;
+  if (found == probes_.end() || target != found->second.target.wire()) return;
   if (sender == found->second.target) {
     routes_.direct(sender);
   } else {
@@ -426,7 +426,6 @@ void Prober::receive_ping(const Address& from, const proto::Ping& ping) {
     return;
   }
   ack_.set_sequence(ping.sequence());
-  ack_.set_target(ping.target());
   ack_.set_left(members_.leaving());
   coordinates_.write(ack_);
   outbox_.ack(from, ack_);

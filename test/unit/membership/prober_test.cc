@@ -192,6 +192,43 @@ TEST_CASE("an answer through anybody ends the probe well") {
   CHECK(bench.context.statistics.probes_failed == 0);
 }
 
+TEST_CASE("an answer that names nobody speaks for its sender, and a helper says whom it reached") {
+  Bench bench(9);
+  proto::Ping asked;
+  asked.set_sequence(7);
+  asked.set_target(std::string(node_id(0).wire()));
+  bench.prober.receive_ping(address_of(1), asked);
+  const auto answers = bench.sent();
+  REQUIRE(answers.size() == 1);
+  REQUIRE(answers[0].second.has_ack());
+  CHECK(answers[0].second.ack().target().empty());
+
+  const Bench::Sent ping = bench.next_ping();
+  proto::Ack ack;
+  ack.set_sequence(ping.sequence);
+  bench.prober.receive_ack(node_id(ping.target == 1 ? 2 : 1), ack);  // somebody else's
+  CHECK(bench.prober.running() == 1);
+  bench.prober.receive_ack(node_id(ping.target), ack);
+  CHECK(bench.prober.running() == 0);
+
+  proto::PingRequest request;
+  request.set_sequence(77);
+  request.set_target(std::string(node_id(3).wire()));
+  request.set_target_address(address_of(3).wire_ip());
+  request.set_target_port(address_of(3).port());
+  request.set_timeout_ms(100);
+  bench.prober.receive_ping_request(address_of(2), request);
+  const auto relayed = bench.sent();
+  REQUIRE(relayed.size() == 1);
+  ack.set_sequence(relayed[0].second.ping().sequence());
+  bench.prober.receive_ack(node_id(3), ack);
+  const auto forwarded = bench.sent();
+  REQUIRE(forwarded.size() == 1);
+  CHECK(forwarded[0].first == address_of(2));
+  CHECK(forwarded[0].second.ack().sequence() == 77);
+  CHECK(forwarded[0].second.ack().target() == node_id(3).wire());
+}
+
 TEST_CASE("the round trip is measured with the answer to the one ping that was sent") {
   Bench bench(9);
   Bench::Sent ping = bench.next_ping();
