@@ -125,6 +125,7 @@ struct Statistics {
   uint64_t unadmitted_records = 0;    ///< of such nodes, told by others
   uint64_t dropped_lost = 0;          ///< members looked for no more, over kMaxMissing
   uint64_t dropped_progress = 0;      ///< over kMaxProgress
+  uint64_t dropped_answers = 0;       ///< a second member's of a name, or over Queries::kMaxUnasked
   uint64_t dropped_queries = 0;       ///< forgotten early, over kMaxSeenQueries
   uint64_t dropped_hops = 0;          ///< over kMaxPendingHops: sent once, not repeated
   uint64_t dropped_push_retries = 0;  ///< not repeated, since repeating did not help lately

@@ -26,6 +26,7 @@ void add_control(Section& drops, const Service::Parts& parts, const Service::Cou
 void add_core(Section& drops, const membership::Statistics& counts) {
   drops.add("core.answers_forged", counts.forged_answers);
   drops.add("core.answers_size", counts.refused_answers_size);
+  drops.add("core.answers_unasked", counts.dropped_answers);
   drops.add("core.announcements_full", counts.dropped_ids);
   drops.add("core.batches_full", counts.dropped_batched);
   drops.add("core.bulk_full", counts.dropped_bulk);

@@ -226,22 +226,26 @@ void Queries::receive_reply(const NodeId& from, const proto::QueryReply& wire) {
 
 void Queries::answered(const MessageId& id, Own& own, const NodeId& from,
                        const proto::QueryReply& wire) {
-  // A member whom the asker did not know yet may answer as well; nobody waits for it.
-  const auto found = own.addressed.find(from);
-  Own::Addressed stranger{.name = {}, .acked = true, .gone = {}, .total = {}};
-  const bool known = found != own.addressed.end();
-  Own::Addressed& member = known ? found->second : stranger;
-  if (!known) member.name = name_of(from);
   const ReplyKind kind = kind_of(wire.status());
+  Own::Addressed* place = answering(own, from);
+  const bool spoken_for = place != nullptr && place->speaker.value_or(from) != from;
+  if (place == nullptr || (spoken_for && kind != ReplyKind::kAck)) {
+    ++context_.statistics.dropped_answers;
+    return;
+  }
+  Own::Addressed& member = *place;
   if (member.done || member.received >= kMaxAnswers) return;
   const bool first = !std::exchange(member.acked, true);
-  if (known && planted(PlantedBug::kForgetAcked)) member.acked = false;
-  if (known && kind == ReplyKind::kAck && !first && !wire.last()) return;
+  if (planted(PlantedBug::kForgetAcked)) member.acked = false;
+  if (kind == ReplyKind::kAck && !first && !wire.last()) return;
   if (first && kind != ReplyKind::kAck && own.request_ack) {
     // The answer has overtaken its acknowledgement, or is one.
     context_.emit(QueryAnswered{id, member.name, ReplyKind::kAck, {}, {}, {}, 0, {}, false});
   }
-  if (kind != ReplyKind::kAck) ++member.received;
+  if (kind != ReplyKind::kAck) {
+    ++member.received;
+    member.speaker = from;
+  }
   if (wire.last() || planted(PlantedBug::kAckEndsQuery)) member.total = wire.answers();
   // The last may overtake the ones before it.
   member.done = member.total && member.received >= *member.total;
@@ -257,16 +261,42 @@ void Queries::answered(const MessageId& id, Own& own, const NodeId& from,
   if (wire.has_exit_status()) answer.exit_status = wire.exit_status();
   context_.emit(std::move(answer));
   if (kind == ReplyKind::kResponse) ++own.responses;
-  if (known && member.done && !member.gone) --own.waiting;
-  if (own.waiting == 0 && known) return end(id, Ending::kAllDone);
+  if (member.asked && member.done && !member.gone) --own.waiting;
+  if (member.asked && own.waiting == 0) return end(id, Ending::kAllDone);
   if (own.limit > 0 && own.responses >= own.limit) end(id, Ending::kLimit);
+}
+
+/// Where an answer counts. A host that was replaced meanwhile may answer under the same name; to
+/// the user that is one member, which answers once. Whom the asker did not know yet may answer as
+/// well. Null when there are too many of these.
+Queries::Own::Addressed* Queries::answering(Own& own, const NodeId& from) const {
+  if (const auto found = own.addressed.find(from); found != own.addressed.end()) {
+    return &found->second;
+  }
+  if (const auto found = own.standing_in.find(from); found != own.standing_in.end()) {
+    return &own.addressed.at(found->second);
+  }
+  if (own.unasked_count >= kMaxUnasked) return nullptr;
+  ++own.unasked_count;
+  const std::string name = name_of(from);
+  const auto same = std::ranges::find_if(
+      own.addressed, [&](const auto& member) { return member.second.name == name; });
+  if (same != own.addressed.end()) {
+    own.standing_in.emplace(from, same->first);
+    return &same->second;
+  }
+  Own::Addressed& stranger = own.addressed[from];
+  stranger.name = name;
+  stranger.asked = false;
+  return &stranger;
 }
 
 void Queries::member_gone(const NodeId& id, bool left) {
   std::vector<MessageId> finished;
   for (auto& [query, own] : own_) {
     const auto addressed = own.addressed.find(id);
-    if (addressed == own.addressed.end() || addressed->second.done || addressed->second.gone) {
+    if (addressed == own.addressed.end() || !addressed->second.asked || addressed->second.done ||
+        addressed->second.gone) {
       continue;
     }
     addressed->second.gone = left ? Silence::kLeft : Silence::kFailed;
@@ -281,7 +311,7 @@ void Queries::end(const MessageId& id, Ending ending) {
   own_due_.erase(id);
   QueryEnded ended{id, ending == Ending::kDeadline, ending == Ending::kLimit, own.mapped().unasked};
   for (const auto& [node, member] : own.mapped().addressed) {
-    if (member.done) continue;
+    if (member.done || !member.asked) continue;
     Silence why = member.acked ? Silence::kUnfinished : Silence::kUnheard;
     if (ending == Ending::kLimit) why = Silence::kNotAwaited;
     ended.silent.push_back({member.name, member.gone.value_or(why)});

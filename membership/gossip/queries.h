@@ -31,6 +31,8 @@ class Queries {
  public:
   /// Askers of whom it is known how far their queries are over. One more takes another's place.
   static constexpr size_t kMaxPast = 16'384;
+  /// Members that a query of this node was not addressed to and that answer it all the same.
+  static constexpr size_t kMaxUnasked = 1024;
 
   Queries(Context& context, MemberTable& table, Members& members, Messenger& messenger,
           RateLimit& rates);
@@ -80,12 +82,17 @@ class Queries {
       std::optional<Silence> gone;    // failed or left meanwhile
       unsigned received = 0;          // answers
       std::optional<unsigned> total;  // that it sends, once it has said so
+      // It, or who has come under its name: the first to give an answer gives all of them.
+      std::optional<NodeId> speaker;
+      bool asked = true;  // and so waited for
     };
     bool request_ack = true;
     unsigned limit = 0;
     unsigned responses = 0;
-    std::map<NodeId, Addressed> addressed;
+    std::map<NodeId, Addressed> addressed;  // and who answers unasked
+    std::map<NodeId, NodeId> standing_in;   // replaced hosts: for whom of those
     size_t waiting = 0;
+    size_t unasked_count = 0;           // that have answered
     std::vector<SilentMember> unasked;  // wanted by name, but not there
   };
   // A query that this node is to answer.
@@ -111,6 +118,7 @@ class Queries {
   [[nodiscard]] Result<proto::Query> encode(const QueryOptions& options) const;
   void address(Own& own, const proto::Query& query, const QueryFilter& filter) const;
   void answered(const MessageId& id, Own& own, const NodeId& from, const proto::QueryReply& reply);
+  Own::Addressed* answering(Own& own, const NodeId& from) const;
   void remember(const MessageId& id, Seen seen, TimePoint until);
   void forget(const MessageId& id);
   void pass(const MessageId& id);

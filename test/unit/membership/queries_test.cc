@@ -152,6 +152,104 @@ TEST_CASE("own queries are bounded in number and in size") {
   CHECK(other.context.statistics.refused_queries_size == 2);
 }
 
+/// Node 0 asks nodes 0 and 1; nobody has answered yet.
+struct Asking : Answering {
+  Asking() {
+    QueryOptions query;
+    query.name = "x";
+    query.timeout = 60s;
+    const auto started = queries.start(query);
+    REQUIRE(started);
+    CHECK(started->handle.addressed == 2);
+    id = started->handle.id;
+    take<QueryAnswered>();
+  }
+
+  /// Number 1 fails, and `number` comes under its name.
+  void replace_first(uint32_t number) {
+    accuse(1, {0});
+    run_for(4s);
+    REQUIRE(status_of(1) == Status::kFailed);
+    queries.member_gone(node_id(1), false);
+    proto::MemberRecord newcomer = member_record(number, Incarnation::at(2, 0));
+    newcomer.set_name("node1");
+    starling::test::sign_as_owner(newcomer);
+    REQUIRE(members.apply(newcomer, Heard::kSynced) == Verdict::kFresh);
+  }
+  void reply(uint32_t number, proto::ReplyStatus status) {
+    proto::QueryReply reply;
+    write_id(id, *reply.mutable_query());
+    reply.set_status(status);
+    reply.set_payload(std::to_string(number));
+    reply.set_last(status != proto::REPLY_ACK);
+    if (reply.last()) reply.set_answers(1);
+    queries.receive_reply(node_id(number), reply);
+  }
+  /// What the user has been told since the last time: names, with "ack" or the payload.
+  std::vector<std::string> told() {
+    std::vector<std::string> told;
+    for (const QueryAnswered& answer : take<QueryAnswered>()) {
+      told.push_back(answer.from + ": " +
+                     (answer.kind == ReplyKind::kAck ? "ack" : answer.payload));
+    }
+    return told;
+  }
+
+  MessageId id;
+};
+
+using Told = std::vector<std::string>;
+
+TEST_CASE("who comes under the name of a member that has answered does not answer again") {
+  Asking node;
+  node.reply(1, proto::REPLY_ACK);
+  node.reply(1, proto::REPLY_RESPONSE);
+  CHECK(node.told() == Told{"node1: ack", "node1: 1"});
+  node.replace_first(77);
+  node.reply(77, proto::REPLY_ACK);
+  node.reply(77, proto::REPLY_RESPONSE);
+  CHECK(node.told().empty());
+  CHECK(node.context.statistics.dropped_answers == 1);
+}
+
+TEST_CASE("who comes under the name of a member that was asked may answer in its place") {
+  Asking node;
+  node.reply(1, proto::REPLY_ACK);
+  node.replace_first(77);
+  CHECK(node.told() == Told{"node1: ack"});
+  node.reply(77, proto::REPLY_ACK);
+  node.reply(77, proto::REPLY_RESPONSE);
+  CHECK(node.told() == Told{"node1: 77"});
+  node.reply(1, proto::REPLY_RESPONSE);  // was on its way for long
+  CHECK(node.told().empty());
+  node.reply(0, proto::REPLY_RESPONSE);
+  const auto ended = node.take<QueryEnded>();
+  REQUIRE(ended.size() == 1);
+  CHECK(ended.front().silent.empty());
+}
+
+TEST_CASE("who was not asked answers once, and is not waited for") {
+  Asking node;
+  REQUIRE(node.members.apply(member_record(5, Incarnation::at(1, 0)), Heard::kSynced) ==
+          Verdict::kFresh);
+  node.reply(5, proto::REPLY_ACK);
+  node.reply(5, proto::REPLY_ACK);
+  CHECK(node.told() == Told{"node5: ack"});
+  node.reply(0, proto::REPLY_RESPONSE);
+  node.reply(1, proto::REPLY_RESPONSE);
+  const auto ended = node.take<QueryEnded>();
+  REQUIRE(ended.size() == 1);
+  CHECK(ended.front().silent.empty());
+}
+
+TEST_CASE("those that answer unasked are bounded") {
+  Asking node;
+  for (uint32_t number = 2; number < 2 + Queries::kMaxUnasked + 3; ++number) {
+    node.reply(number, proto::REPLY_RESPONSE);
+  }
+  CHECK(node.context.statistics.dropped_answers == 3);
+}
+
 TEST_CASE("a query that was captured is not answered again when it is long forgotten") {
   Answering node;
   for (const uint64_t sequence : {3, 5, 4}) node.arrive(sequence);
