@@ -472,8 +472,9 @@ void Prober::relay_nack(uint32_t sequence, bool refused) {
   outbox_.nack(found->second.origin, nack);
   // Where whoever asked says it is may be a lie.
   const Entry* entry = table_.find(found->second.target);
-  if (entry != nullptr && entry->address() == found->second.address)
+  if (entry != nullptr && entry->address() == found->second.address) {
     members_.unreached(entry->id());
+  }
   relay_due_.erase(sequence);
   relays_.erase(found);
 }

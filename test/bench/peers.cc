@@ -170,7 +170,6 @@ class Peers {
     proto::Packet packet;
     packet.mutable_ping()->set_sequence(++sequence_);
     packet.mutable_ping()->set_target(agent_id_);
-    packet.mutable_ping()->set_sender_incarnation(uint64_t{1} << 32);
     send(peer, packet, target_);
   }
 

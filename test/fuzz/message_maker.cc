@@ -221,7 +221,6 @@ void MessageMaker::fill(proto::DirectMessage& direct) {
 void MessageMaker::fill(proto::Ping& ping) {
   ping.set_sequence(number32());
   ping.set_target(id());
-  ping.set_sender_incarnation(number());
 }
 
 void MessageMaker::fill(proto::Ack& ack) {

@@ -13,7 +13,6 @@ proto::Packet ping() {
   packet.set_sender(std::string(node_id(1).wire()));
   packet.mutable_ping()->set_sequence(42);
   packet.mutable_ping()->set_target(std::string(node_id(2).wire()));
-  packet.mutable_ping()->set_sender_incarnation(uint64_t{1} << 32);
   packet.set_member_fingerprint(0x123456789abcdef0);
   packet.set_event_fingerprint(0x0fedcba987654321);
   return packet;

@@ -48,7 +48,6 @@ void node_answers_ping(benchmark::State& state) {
   proto::Packet packet;
   packet.set_sender(std::string(node_id(1).wire()));
   packet.mutable_ping()->set_target(std::string(node_id(kSelf).wire()));
-  packet.mutable_ping()->set_sender_incarnation(uint64_t{1} << 32);
   packet.set_member_fingerprint(node->member_fingerprint());
   packet.set_event_fingerprint(node->event_fingerprint());
   uint32_t sequence = 0;
