@@ -403,11 +403,10 @@ void Agent::stop(int status) {
   });
   dispatcher_->shutdown(kHandlerGrace, [this] {
     // The last thing to be written; what was saved before it is written before it.
-    store_->save({cluster_->node().clocks(), cluster_->changed_coordinates()},
-                 [this](const Result<void>&) {
-                   if (!rpc_) return io_.stop();
-                   rpc_->when_leavers_gone(kFarewell, [this] { io_.stop(); });
-                 });
+    store_->save(cluster_->take_unsaved(), [this](const Result<void>&) {
+      if (!rpc_) return io_.stop();
+      rpc_->when_leavers_gone(kFarewell, [this] { io_.stop(); });
+    });
   });
 }
 

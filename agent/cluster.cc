@@ -26,6 +26,11 @@ constexpr size_t kDrainAtOnce = 512;
 constexpr auto kVoid = std::chrono::milliseconds(20);
 constexpr auto kCoordinatesInterval = std::chrono::minutes(1);
 constexpr auto kClocksInterval = std::chrono::milliseconds(500);
+// Members are kept to come back to after a restart. They are written down at once, but when a
+// thousand come together not each by itself: so many times at once, then once in this time.
+constexpr auto kMembersInterval = std::chrono::seconds(1);
+constexpr int kMembersAtOnce = 8;
+constexpr size_t kMaxUnsavedMembers = 2048;  // more are not waited with
 // A query is remembered for longer than it lasts: copies of it may be under way.
 constexpr int64_t kRememberQuery_s = 120;
 
@@ -86,7 +91,7 @@ Cluster::Cluster(asio::io_context& io, Log& log, Store& store)
       store_(store),
       resolver_(io),
       timer_(io),
-      clocks_timer_(io),
+      save_timer_(io),
       coordinates_timer_(io) {}
 
 Cluster::~Cluster() = default;
@@ -232,7 +237,7 @@ void Cluster::pump() {
   pumping_ = false;
   transport_->flush();
   if (!batch.changes.empty() || !batch.deliveries.empty()) save(std::move(batch));
-  save_clocks_soon();
+  save_soon();
   arm();
 }
 
@@ -258,7 +263,7 @@ void Cluster::carry_out(Batch& batch, membership::Action& action) {
     } else if constexpr (std::is_same_v<T, membership::CloseStream>) {
       transport_->close_stream(one.stream);
     } else if constexpr (std::is_same_v<T, membership::MemberEvent>) {
-      member_changed(batch, one);
+      member_changed(one);
     } else if constexpr (std::is_same_v<T, membership::UserEventArrived>) {
       event_arrived(batch, std::move(one));
     } else if constexpr (std::is_same_v<T, membership::QueryArrived>) {
@@ -330,18 +335,21 @@ void Cluster::query_arrived(Batch& batch, membership::QueryArrived query) {
       {.event = {}, .query = std::move(query), .over = {}, .verdict = std::move(verdict)});
 }
 
-void Cluster::member_changed(Batch& batch, const membership::MemberEvent& event) {
+void Cluster::member_changed(const membership::MemberEvent& event) {
   const membership::Member& member = event.member;
-  log_.info("cluster", std::string(membership::member_change_name(event.change)) + ": " +
-                           member.name + " " + member.address.to_string());
+  if (log_.enabled(LogLevel::kInfo)) {
+    log_.info("cluster", std::string(membership::member_change_name(event.change)) + ": " +
+                             member.name + " " + member.address.to_string());
+  }
   const bool self = member.id == store_.key().id;
   const bool left = member.status == membership::Status::kLeft;
   if (!self && event.change == MemberChange::kReap && left) {
-    batch.changes.push_back(DropMember{member.id});
+    unsaved_members_.insert_or_assign(member.id, DropMember{member.id});
   } else if (!self) {
     const bool gone = event.change == MemberChange::kFailed || event.change == MemberChange::kReap;
-    batch.changes.push_back(PutMember{{member.id, member.name, member.address, store_.unix_now(),
-                                       gone, event.change == MemberChange::kLeave}});
+    unsaved_members_.insert_or_assign(
+        member.id, PutMember{{member.id, member.name, member.address, store_.unix_now(), gone,
+                              event.change == MemberChange::kLeave}});
   }
   if (hooks_.member) hooks_.member(event);
 }
@@ -384,17 +392,50 @@ void Cluster::deliver(const Batch& batch, const Result<void>& saved) {
   }
 }
 
-void Cluster::save_clocks_soon() {
-  if (clocks_waiting_ || node_->clocks() == saved_clocks_) return;
-  clocks_waiting_ = true;
-  clocks_timer_.expires_after(kClocksInterval);
+void Cluster::save_soon() {
+  const membership::Clocks clocks = node_->clocks();
+  if (clocks == saved_clocks_ && unsaved_members_.empty()) return;
+  const TimePoint present = now();
+  const bool only_members =
+      clocks.event == saved_clocks_.event && clocks.query == saved_clocks_.query;
+  TimePoint due = present + kClocksInterval;
+  if (only_members) due = present + kMembersInterval;
+  if (!unsaved_members_.empty()) {
+    due = std::min(due, members_paid_until_ - kMembersAtOnce * kMembersInterval);
+  }
+  if (due <= present || unsaved_members_.size() >= kMaxUnsavedMembers) {
+    save_timer_.cancel();
+    return store_.save(take_clocks_and_members());
+  }
+  if (due >= save_at_) return;
+  save_at_ = due;
+  save_timer_.expires_at(std::chrono::steady_clock::time_point(
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(due.time_since_epoch())));
   const std::weak_ptr<bool> weak = alive_;
-  clocks_timer_.async_wait([this, weak](const asio::error_code& error) {
-    if (error || !weak.lock()) return;
-    clocks_waiting_ = false;
-    saved_clocks_ = node_->clocks();
-    store_.save({saved_clocks_});
+  save_timer_.async_wait([this, weak](const asio::error_code& error) {
+    if (!error && weak.lock()) store_.save(take_clocks_and_members());
   });
+}
+
+Changes Cluster::take_clocks_and_members() {
+  save_at_ = membership::kNever;
+  Changes changes;
+  changes.reserve(unsaved_members_.size() + 1);
+  if (!unsaved_members_.empty()) {
+    members_paid_until_ = std::max(members_paid_until_, now()) + kMembersInterval;
+  }
+  for (auto& [id, change] : std::exchange(unsaved_members_, {})) {
+    changes.push_back(std::move(change));
+  }
+  saved_clocks_ = node_->clocks();
+  changes.emplace_back(saved_clocks_);
+  return changes;
+}
+
+Changes Cluster::take_unsaved() {
+  Changes changes = take_clocks_and_members();
+  changes.emplace_back(changed_coordinates());
+  return changes;
 }
 
 void Cluster::save_coordinates_later() {

@@ -147,8 +147,8 @@ class Cluster {
   /// See membership::Node::set_rates.
   void set_rates(const membership::Options& options);
 
-  /// Coordinates that the store does not have yet; to be saved when the agent stops.
-  [[nodiscard]] PutCoordinates changed_coordinates();
+  /// What the store is given at leisure and does not have yet; to be saved when the agent stops.
+  [[nodiscard]] Changes take_unsaved();
 
   // --- views ---
   [[nodiscard]] const membership::Node& node() const { return *node_; }
@@ -187,13 +187,15 @@ class Cluster {
   void arm();
   void timer_fired();
   void note_stall(membership::Duration late);
-  void save_clocks_soon();
+  void save_soon();
+  Changes take_clocks_and_members();
   void save_coordinates_later();
+  PutCoordinates changed_coordinates();
 
   void carry_out(Batch& batch, membership::Action& action);
   void event_arrived(Batch& batch, membership::UserEventArrived event);
   void query_arrived(Batch& batch, membership::QueryArrived query);
-  void member_changed(Batch& batch, const membership::MemberEvent& event);
+  void member_changed(const membership::MemberEvent& event);
   void save(Batch batch);
   void deliver(const Batch& batch, const Result<void>& saved);
   void join_tried(const membership::JoinTried& tried);
@@ -216,9 +218,11 @@ class Cluster {
   bool started_ = false;
   bool pumping_ = false;
   bool pump_posted_ = false;
-  asio::steady_timer clocks_timer_;
+  asio::steady_timer save_timer_;  // of the clocks, and of members
+  membership::TimePoint save_at_ = membership::kNever;
   membership::Clocks saved_clocks_;
-  bool clocks_waiting_ = false;
+  std::unordered_map<membership::NodeId, Change> unsaved_members_;  // PutMember, DropMember
+  membership::TimePoint members_paid_until_;  // each time that they are saved moves it on
   asio::steady_timer coordinates_timer_;
 
   uint64_t next_join_ = 1;

@@ -25,6 +25,11 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+# run.sh's process namespace takes its agents with it. To have the new process do anything before
+# its exec costs a copy of this one: 3 ms of processor for each agent instead of one.
+BEFORE_EXEC = None if os.environ.get("BENCH_INSIDE") else _die_with_parent
+
+
 class Agent:
     def __init__(self, fleet, number):
         self.fleet = fleet
@@ -40,7 +45,7 @@ class Agent:
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, cwd=self.folder,
-                                            preexec_fn=_die_with_parent)
+                                            preexec_fn=BEFORE_EXEC)
         return self
 
     def connect(self, seconds=30.0):

@@ -77,6 +77,11 @@ class Connection:
         found = self.call("members", answers=True)["Members"] or []
         return {member["Name"]: member["Status"] for member in found}
 
+    def alive(self):
+        """How many members are neither failed nor gone: much cheaper than a list of them."""
+        counts = self.call("stats", answers=True)["serf"]
+        return int(counts["members"]) - int(counts["failed"]) - int(counts["left"])
+
     def event(self, name, payload=b"", coalesce=False):
         self.call("event", {"Name": name, "Payload": payload, "Coalesce": coalesce})
 

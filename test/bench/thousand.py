@@ -9,21 +9,26 @@ import sys
 import time
 
 from fleet import KINDS, Fleet
-from rpc import Collector
+from rpc import Collector, Connection
 
 
 def tell(text):
     print(text, flush=True)
 
 
-def agree_on(fleet, count, seconds):
-    """Seconds until each running agent shows `count` members alive; asks one after the other."""
+def listed(connection):
+    """How many members the agent shows alive, by its list: a megabyte with a thousand."""
+    return list(connection.members().values()).count("alive")
+
+
+def agree_on(fleet, count, seconds, counted=Connection.alive):
+    """Seconds until each running agent counts `count` members alive; asks one after the other."""
     began = time.monotonic()
     for agent in fleet.agents:
         if agent.process.poll() is not None:
             continue
         connection = agent.connect()
-        while list(connection.members().values()).count("alive") != count:
+        while counted(connection) != count:
             if time.monotonic() - began > seconds:
                 return None
             time.sleep(0.05)
@@ -67,6 +72,9 @@ def main():
         good &= agreed is not None
         tell("they did not agree within 600 s" if agreed is None else
              f"all agree {time.monotonic() - began:.1f} s after the first was launched")
+        if agree_on(fleet, count, 60, listed) is None:
+            good = False
+            tell("but their lists are not the same")
         pss, private = fleet.memory_kib()
         tell(f"memory of each: PSS {pss / 1024:.2f} MiB, private {private / 1024:.2f} MiB")
 

@@ -137,6 +137,9 @@ class Reachability(Ways):
             wait_for(lambda agent=agent: int(agent.member("host2")["incarnation"]) >> 32 > later
                      and agent.member("host2")["rtt_ms"] is not None,
                      f"{agent.name} has heard the start of later")
+        # And from itself: it has been told by another member otherwise, and believes the next start.
+        wait_for(lambda: all(agents[2].member(agent.name)["rtt_ms"] is not None
+                             for agent in agents[:2]), "both have answered the start of later")
         agents[2].kill()
         with open(epoch, "w", encoding="ascii") as file:
             file.write(now)

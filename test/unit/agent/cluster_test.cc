@@ -260,9 +260,30 @@ TEST_CASE_METHOD(Pair, "a leave is told and remembered") {
   b.stop();
   b.start();
   CHECK(b.state.left);
+  a.save();
   a.stop();
   a.start();
   CHECK_FALSE(a.cluster->knows_members());  // who left is not sought
+}
+
+TEST_CASE("members that come together are written down together") {
+  constexpr size_t kOthers = 24;
+  asio::io_context io;
+  Host a(io, "a");
+  a.run();
+  std::vector<std::unique_ptr<Host>> others;
+  for (size_t i = 0; i < kOthers; ++i) {
+    others.push_back(std::make_unique<Host>(io, "b" + std::to_string(i)));
+    others.back()->run();
+    others.back()->cluster->join(a.address(), false, [](const JoinOutcome&) {});
+  }
+  turn_until(io, [&] { return a.members.size() == 1 + kOthers; });
+  a.save();
+  a.store->flush();
+  CHECK(a.store->statistics().commits < kOthers);
+  a.stop();
+  a.start();
+  CHECK(a.state.members.size() == kOthers);
 }
 
 TEST_CASE_METHOD(Pair, "tags reach the others") {

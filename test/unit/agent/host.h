@@ -91,6 +91,8 @@ class Host {
     cluster->start(std::move(hooks));
   }
 
+  /// As a process that is about to end in good order.
+  void save() { store->save(cluster->take_unsaved()); }
   /// As a process that ends, in any way: nothing is said to others.
   void stop() {
     cluster.reset();
