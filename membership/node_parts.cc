@@ -19,6 +19,8 @@ constexpr size_t kRejoinAtOnce = 3;
 // been missing for so long that they were forgotten.
 constexpr Duration kLongestRejoinWait = 5min;
 constexpr Duration kLongestLostWait = 30min;
+// Within one round trip; others find the refutation on packets and in the tree.
+constexpr size_t kMaxAnsweredAccusers = 1024;
 
 }  // namespace
 
@@ -180,8 +182,7 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
     if (verdict == Verdict::kInvalid) ++context.statistics.malformed_packets;
   }
   for (const proto::Push& push : packet.pushes()) receive_push(from, sender, push);
-  // An acknowledgement has room for little of what could ride along.
-  if (accused) outbox.record(from, *members.encode(context.identity.id));
+  if (accused) answer_accuser(from);
   for (const uint32_t hop : packet.push_acks()) tree.acknowledged(hop);
   for (const proto::RecordId& id : packet.announcements()) {
     if (!has(id)) announcements.heard(from, id);
@@ -193,6 +194,20 @@ void Node::Parts::receive(const Address& from, const NodeId& sender, const proto
   if (packet.member_fingerprint() != 0) {
     sync.compare(sender, from, packet.member_fingerprint(), packet.event_fingerprint());
   }
+}
+
+/// An acknowledgement has room for little of what could ride along, and ways may be cut. What
+/// waited for a slow process says the same many times: to that, one answer is enough.
+void Node::Parts::answer_accuser(const Address& from) {
+  const Incarnation incarnation = members.incarnation();
+  if (context.now >= answered_until || answered_with != incarnation) {
+    answered_accusers.clear();
+    answered_with = incarnation;
+    answered_until = context.now + context.options.round_trip_max;
+  }
+  if (answered_accusers.size() >= kMaxAnsweredAccusers) return;
+  if (!answered_accusers.insert(from).second) return;
+  outbox.record(from, *members.encode(context.identity.id));
 }
 
 /// Who has spoken of a member can tell what that member says itself.

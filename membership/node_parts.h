@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -98,6 +99,10 @@ struct Node::Parts {
   size_t asked_reach_count = 0;
   bool stalled_checked = false;
   bool accused = false;  // wrongly, by what came in this turn
+  // Who was answered so, with which incarnation, in the round trip that ends then.
+  std::set<Address> answered_accusers;
+  Incarnation answered_with;
+  TimePoint answered_until = TimePoint::min();
   std::vector<Restored::KnownMember> to_rejoin;
   TimePoint rejoin_at = kNever;
   Duration rejoin_wait{0};
@@ -117,6 +122,7 @@ struct Node::Parts {
   void event_delivered(const MessageId& id);
   void note_contact(const NodeId& sender);
   void fetch(const NodeId& member);
+  void answer_accuser(const Address& from);
   void answer_pull(const Address& from, const proto::RecordId& id);
   void heard_progress(const Address& from, const NodeId& sender, const proto::EventProgress& told);
   void receive(const Address& from, const NodeId& sender, const proto::Packet& packet);

@@ -289,6 +289,10 @@ TEST_CASE(
   CHECK(told_by(3, proto::MEMBER_SUSPECT) == 1);
   CHECK(told_by(4, proto::MEMBER_FAILED) == 1);
   CHECK(told_by(5, proto::MEMBER_ALIVE) == 0);  // nothing to refute
+  // What waited for a slow process says it again and again.
+  CHECK(told_by(3, proto::MEMBER_SUSPECT) == 0);
+  bench.now += bench.node.options().round_trip_max;
+  CHECK(told_by(3, proto::MEMBER_SUSPECT) == 1);
   CHECK(bench.node.self().incarnation == refuted);
 }
 
