@@ -73,7 +73,7 @@ class Send(Case):
         self.assertEqual([event["name"] for event in
                           alpha.json("events", "-name", "dep.*")["events"]], ["deploy"])
         line = alpha.cli("events", "-name", "deploy").stdout
-        self.assertRegex(line, r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d  alpha  deploy  5 B  2/2\n$")
+        self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d  alpha  deploy  5 B  2/2\n$")
 
 
 class Missed(Case):
