@@ -60,6 +60,9 @@ struct Node::Parts {
     members.look = [this](const NodeId& id) { prober.look(id); };
     members.fetch = [this](const NodeId& id) { fetch(id); };
     members.tell_accused = [this](const NodeId& id) { prober.tell(id); };
+    prober.learn_round_trip = [this](const Entry& member, Duration took, bool at_least) {
+      tree.learn_round_trip(member, took, at_least);
+    };
     members.answer_accuser = [this] { accused = true; };
     messenger.deliver = [this](const NodeId& from, const proto::DirectMessage& message) {
       if (message.has_query_reply()) queries.receive_reply(from, message.query_reply());

@@ -46,6 +46,10 @@ uint16_t zone_of(const Entry& entry) {
   return static_cast<uint16_t>(entry.position() >> 48);
 }
 
+void follow(Duration& usual, Duration took) {
+  usual = took < usual ? took : usual + (took - usual) / kHopTimeGain;
+}
+
 template <typename Records>
 uint64_t fingerprint_of(const Records& records) {
   uint64_t hash = 0;
@@ -304,9 +308,7 @@ void BroadcastTree::transmit(uint32_t id, const Hop& hop, const Entry& child) {
 void BroadcastTree::acknowledged(uint32_t hop) {
   const auto found = hops_.find(hop);
   if (found == hops_.end()) return;
-  const Duration took = context_.now - found->second.sent;
-  Duration& usual = hop_times_[found->second.zone];
-  usual = took < usual ? took : usual + (took - usual) / kHopTimeGain;
+  follow(hop_times_[found->second.zone], context_.now - found->second.sent);
   if (found->second.given_up()) {
     --given_up_;
   } else {
@@ -314,6 +316,16 @@ void BroadcastTree::acknowledged(uint32_t hop) {
   }
   hops_.erase(found);
   due_.erase(hop);
+}
+
+/// When all round trips have become longer, probes find it out while nothing is told.
+void BroadcastTree::learn_round_trip(const Entry& member, Duration took, bool at_least) {
+  Duration& usual = hop_times_[zone_of(member)];
+  if (at_least) {
+    usual = std::max(usual, took);
+  } else {
+    follow(usual, took);
+  }
 }
 
 void BroadcastTree::give_up(uint32_t id, Hop& hop) {

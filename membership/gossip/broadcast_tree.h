@@ -57,6 +57,8 @@ class BroadcastTree {
   void receive(const Address& from, const NodeId& sender, const proto::Push& push, Verdict verdict,
                const NodeId& origin);
   void acknowledged(uint32_t hop);
+  /// A member has answered a probe after `took`; `at_least`: after that or longer.
+  void learn_round_trip(const Entry& member, Duration took, bool at_least);
 
   /// Hops that wait for an acknowledgement and may be repeated.
   [[nodiscard]] size_t pending() const { return hops_.size() - given_up_; }
@@ -131,8 +133,9 @@ class BroadcastTree {
   Outbox& outbox_;
   uint32_t next_hop_ = 1;
   std::unordered_map<uint32_t, Hop> hops_;
-  // How long acknowledgements from a zone take at present: follows the quickest at once and slower
-  // ones slowly, since those may be answers to a repetition. As many as there are zones.
+  // How long acknowledgements from a zone take at present, and answers to probes: follows the
+  // quickest at once and slower ones slowly, since those may be answers to a repetition. As many as
+  // there are zones.
   std::unordered_map<uint16_t, Duration> hop_times_;
   Deadlines<uint32_t> due_;
   size_t given_up_ = 0;         // of hops_

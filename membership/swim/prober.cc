@@ -76,7 +76,7 @@ void Prober::begin(Entry& target, bool doubted) {
   probe.address = target.address();
   probe.incarnation = target.incarnation;
   probe.doubted = doubted;
-  probe.sent = context_.now;
+  probe.sent = probe.sent_again = context_.now;
   probe.round_trip = round_trip_bound(target);
   probe.deadline = context_.now + std::max(context_.options.probe_interval * health_.factor(),
                                            kRoundTripsPerProbe * probe.round_trip);
@@ -130,6 +130,7 @@ void Prober::step(uint32_t sequence) {
   }
   if (probe.repeats_left > 0) {
     --probe.repeats_left;
+    probe.sent_again = context_.now;
     ping(probe.address, probe.target, sequence);
   }
   const TimePoint next =
@@ -282,13 +283,19 @@ void Prober::receive_ack(const NodeId& sender, const proto::Ack& ack) {
     // Only an answer to the one ping that was sent says how long the way is (Karn's rule). But who
     // is farther away than the first wait would never be measured; a bound from above will do at
     // first.
-    const Duration sample = context_.now - found->second.sent;
-    if (!found->second.escalated) {
+    const Probe& probe = found->second;
+    const Duration sample = context_.now - probe.sent;
+    if (!probe.escalated) {
       measure(*entry, sample);
       coordinates_.measured(sender, ack, sample);
     } else if (!entry->measured()) {
       measure(*entry, sample);
       entry->round_trip_bound_only = true;
+    }
+    // What took longer was spent standing still, here or there.
+    const Duration since = context_.now - probe.sent_again;
+    if (learn_round_trip && since <= context_.options.round_trip_max) {
+      learn_round_trip(*entry, since, probe.escalated);
     }
   }
   if (planted(PlantedBug::kPingOnAck)) probe_soon(sender);

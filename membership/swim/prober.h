@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <vector>
@@ -56,6 +57,11 @@ class Prober {
     extend_deadlines(stalled);
   }
   void stop() { stopped_ = true; }
+
+  /// A member has answered a ping after `took`, or, when it was pinged more than once
+  /// (`at_least`), after that or longer. Never more than round_trip_max. Optional.
+  std::function<void(const Entry&, Duration took, bool at_least)> learn_round_trip;
+
   [[nodiscard]] size_t running() const { return probes_.size(); }
   [[nodiscard]] size_t relaying() const { return relays_.size(); }
 
@@ -73,6 +79,7 @@ class Prober {
     Address address;
     Incarnation incarnation;
     TimePoint sent;
+    TimePoint sent_again;  // the last ping
     TimePoint deadline;
     Duration round_trip;  // RTO
     bool escalated = false;

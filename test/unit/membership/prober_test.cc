@@ -247,6 +247,45 @@ TEST_CASE("the round trip is measured with the answer to the one ping that was s
   CHECK(far->round_trip_bound_only);
 }
 
+TEST_CASE("others learn the round trip, or how long it is at least") {
+  Bench bench(1);
+  std::vector<std::pair<Duration, bool>> learned;
+  bench.prober.learn_round_trip = [&](const Entry& entry, Duration took, bool at_least) {
+    CHECK(entry.id() == node_id(1));
+    learned.emplace_back(took, at_least);
+  };
+  Duration since_last{};  // ping, within a millisecond
+  const auto answer_after = [&](Duration delay, Duration standing_still = 0ms) {
+    learned.clear();
+    const Bench::Sent ping = bench.next_ping();
+    const TimePoint asked = bench.context.now;
+    TimePoint last = asked;
+    while (bench.context.now < asked + delay) {
+      for (const auto& [to, packet] : bench.run_for(1ms)) {
+        if (packet.has_ping() && to == address_of(1)) last = bench.context.now;
+      }
+    }
+    bench.context.now += standing_still;
+    since_last = bench.context.now - last;
+    bench.answer(ping, ping.target);
+  };
+  answer_after(20ms);
+  REQUIRE(learned.size() == 1);
+  CHECK(learned[0].first >= 20ms);
+  CHECK(learned[0].first <= 21ms);
+  CHECK_FALSE(learned[0].second);
+
+  answer_after(230ms);
+  CHECK(since_last < 150ms);  // it was asked again meanwhile, and may have answered any of these
+  REQUIRE(learned.size() == 1);
+  CHECK(learned[0].first >= since_last);
+  CHECK(learned[0].first <= since_last + 1ms);
+  CHECK(learned[0].second);
+
+  answer_after(230ms, 3s);
+  CHECK(learned.empty());
+}
+
 TEST_CASE("a certain round trip replaces one that was only bounded") {
   Bench bench(1);
   Bench::Sent ping = bench.next_ping();

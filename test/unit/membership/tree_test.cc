@@ -288,6 +288,34 @@ TEST_CASE("acknowledgements that come after the last try make the next wait long
   CHECK(pushes(1100ms) <= size_t{8} * 3);
 }
 
+TEST_CASE("what probes have learned of round trips, the first wait respects") {
+  Forest forest(100);
+  Parts& node = *forest.nodes[0];
+  const Entry& peer = *node.table.find(node_id(1));
+  const auto first_wait = [&] {
+    node.sent();
+    node.tree.publish(record(), node_id(0));
+    const TimePoint published = node.context.now;
+    node.sent();
+    const Duration wait = node.tree.next_deadline() - published;
+    node.context.now += 1min;  // all hops are given up, the range is forgotten
+    node.tree.advance();
+    return wait;
+  };
+  node.tree.learn_round_trip(peer, 100ms, true);
+  Duration wait = first_wait();
+  CHECK(wait >= 200ms);
+  CHECK(wait <= 250ms);
+  node.tree.learn_round_trip(peer, 20ms, true);  // says nothing new
+  CHECK(first_wait() >= 200ms);
+  node.tree.learn_round_trip(peer, 180ms, false);  // slower ones are followed slowly
+  wait = first_wait();
+  CHECK(wait >= 2 * 110ms);
+  CHECK(wait <= 275ms);
+  node.tree.learn_round_trip(peer, 1ms, false);  // and the quickest at once
+  CHECK(first_wait() <= 5ms);
+}
+
 namespace {
 
 /// Pushes in everything that `node` has to send now, and the records in them, by number.
