@@ -19,7 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Bytes taken from one stream before the others have their turn: kReadsAtOnce times the scratch.
+// Bytes taken from one stream before others have their turn: kReadsAtOnce times the scratch of one
+// message, but no more than one scratch of several, each of which may take long.
 constexpr int kReadsAtOnce = 4;
 // What the other side still sends while we only wait for it to close.
 constexpr size_t kMaxDiscarded = 4U << 20;
@@ -170,10 +171,12 @@ void Stream::wait_readable() {
 }
 
 void Stream::readable() {
+  const uint64_t before = owner_->statistics.stream_messages_received;
   for (int i = 0; i < kReadsAtOnce && !over(); ++i) {
     const ReadResult result = read_some();
     if (result == ReadResult::kEnd) return;
     if (result == ReadResult::kEmpty) break;
+    if (owner_->statistics.stream_messages_received != before) break;
   }
   wait_readable();
 }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <asio/post.hpp>
 
 #include "test/catch.h"
 #include "test/unit/net/peer.h"
@@ -107,6 +108,22 @@ TEST_CASE("a stream closed from its own message is not delivered more") {
   REQUIRE(run_until(io, [&] { return !pair.a.closed.empty(); }));
   CHECK(pair.b.messages[accepted].size() == 1);
   CHECK(pair.b.closed.empty());
+}
+
+TEST_CASE("many messages of one stream let others have their turn in between") {
+  asio::io_context io;
+  Pair pair(io);
+  const StreamId accepted = pair.open();
+  constexpr size_t kMessages = 180;
+  size_t before_others = 0;
+  pair.b.react_to_message = [&](StreamId) {
+    if (pair.b.messages[accepted].size() > 1) return;
+    asio::post(io, [&] { before_others = pair.b.messages[accepted].size(); });
+  };
+  for (size_t i = 0; i < kMessages; ++i) pair.a.transport->send_stream(1, std::string(1024, 'x'));
+  REQUIRE(run_until(io, [&] { return pair.b.messages[accepted].size() == kMessages; }));
+  CHECK(before_others > 0);
+  CHECK(before_others <= 64);  // 64 KiB
 }
 
 TEST_CASE("why a stream was not opened is told apart") {
