@@ -3,7 +3,6 @@
 
 #include <sodium.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace starling::agent {
@@ -96,11 +95,7 @@ void Joiner::try_later() {
 }
 
 bool Joiner::alone() const {
-  const auto members = cluster_.node().members();
-  return std::ranges::count_if(members, [](const membership::Member& member) {
-           return member.status == membership::Status::kAlive ||
-                  member.status == membership::Status::kSuspect;
-         }) <= 1;
+  return cluster_.node().up_count() <= 1;
 }
 
 /// Within a quarter of the interval, so that hosts that started together do not call together.

@@ -18,6 +18,11 @@ constexpr size_t kMaxSpareActions = 64;
 // Longer packets are not kept, but for their use.
 constexpr size_t kKeptPacket = 256;
 
+/// A host that was replaced under its own name and is gone is nobody any more.
+bool listed(const Entry& entry) {
+  return entry.up() || !entry.replaced();
+}
+
 }  // namespace
 
 Node::Node(const Options& options, Identity identity, Random random, TimePoint now,
@@ -291,8 +296,7 @@ std::vector<Member> Node::members() const {
   std::vector<Member> list;
   list.push_back(self());
   for (const Entry* entry : parts_->table.all()) {
-    // A host that was replaced under its own name and is gone is nobody any more.
-    if (entry->replaced() && !entry->up()) continue;
+    if (!listed(*entry)) continue;
     list.push_back(parts_->members.view(*entry));
   }
   std::sort(list.begin(), list.end(), [](const Member& a, const Member& b) {
@@ -312,6 +316,22 @@ void Node::visit_members(const std::function<void(const MemberState&)>& visit) c
   for (const Entry* entry : parts_->table.all()) {
     visit({entry->id(), entry->incarnation, entry->status});
   }
+}
+
+MemberCounts Node::member_counts() const {
+  const Member own = self();
+  MemberCounts counts;
+  const auto count = [&counts](Status status, bool degraded) {
+    ++counts.all;
+    if (status == Status::kFailed) ++counts.failed;
+    if (status == Status::kLeft) ++counts.left;
+    if (degraded) ++counts.degraded;
+  };
+  count(own.status, own.degraded);
+  for (const Entry* entry : parts_->table.all()) {
+    if (listed(*entry)) count(entry->status, entry->degraded);
+  }
+  return counts;
 }
 
 size_t Node::up_count() const {

@@ -80,6 +80,14 @@ struct MemberState {
   Status status = Status::kAlive;
 };
 
+/// What members() lists, this node included; the rest of `all` is up.
+struct MemberCounts {
+  size_t all = 0;
+  size_t failed = 0;
+  size_t left = 0;
+  size_t degraded = 0;
+};
+
 struct Clocks {
   LamportTime member = 0;
   LamportTime event = 0;
@@ -336,6 +344,8 @@ class Node {
   [[nodiscard]] std::optional<Member> member(std::string_view name) const;
   /// Every other member, of any status, in no particular order; much cheaper than members().
   void visit_members(const std::function<void(const MemberState&)>& visit) const;
+  /// O(n), and much cheaper than members().
+  [[nodiscard]] MemberCounts member_counts() const;
   /// Members believed to run (alive or suspect), this one included. O(1).
   [[nodiscard]] size_t up_count() const;
   /// Smoothed round trip to a member; none when never measured.

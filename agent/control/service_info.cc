@@ -3,7 +3,6 @@
 // What `info` tells: Serf's sections and names where Serf has the thing, and our own counters.
 #include <sys/utsname.h>
 
-#include <map>
 #include <thread>
 
 #include "agent/control/info_section.h"
@@ -41,20 +40,13 @@ void add_runtime(control::InfoReply& reply) {
 
 void add_serf(control::InfoReply& reply, const Service::Parts& parts) {
   const membership::Node& node = parts.cluster.node();
-  std::map<std::string_view, uint64_t> counts;
-  uint64_t members = 0;
-  uint64_t degraded = 0;
-  for (const membership::Member& member : node.members()) {
-    ++members;
-    if (member.degraded) ++degraded;
-    ++counts[membership::public_status(member.status)];
-  }
+  const membership::MemberCounts counts = node.member_counts();
   const membership::Clocks clocks = node.clocks();
   Section serf(reply, "serf");
-  serf.add("members", members);
-  serf.add("degraded", degraded);
-  serf.add("failed", counts["failed"]);
-  serf.add("left", counts["left"]);
+  serf.add("members", counts.all);
+  serf.add("degraded", counts.degraded);
+  serf.add("failed", counts.failed);
+  serf.add("left", counts.left);
   serf.add("health_score", node.local_health());
   serf.add("member_time", clocks.member);
   serf.add("event_time", clocks.event);
