@@ -52,7 +52,9 @@ void Node::Parts::enter(TimePoint now) {
   members.forgive(late);
   events.present_since(now);
   events.hold_gaps();
-  sync.hurry();
+  // What came meanwhile waits in the socket. Who stands still again and again because too much is
+  // going on would add to it with exchanges that do not settle anything.
+  if (late >= context.options.sync_after) sync.hurry();
 }
 
 void Node::Parts::finish_turn() {

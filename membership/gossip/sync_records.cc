@@ -13,6 +13,9 @@ namespace starling::membership {
 namespace {
 
 constexpr size_t kBatchBytes = 256U << 10;
+// Of what joiners are sent: verifying a piece takes them some milliseconds, in which they do not
+// answer probes.
+constexpr size_t kSnapshotPiece = 16U << 10;
 constexpr size_t kMaxPublished = 1024;  // news of one exchange that are broadcast
 constexpr Duration kSnapshotAge = std::chrono::milliseconds(100);
 
@@ -26,13 +29,13 @@ uint64_t Sync::version_of(const Entry& entry) {
 /// Members whose version is not in `but`, in batches.
 std::vector<proto::SyncBatch> Sync::introductions(const Versions& but) const {
   std::vector<proto::SyncBatch> batches;
-  size_t bytes = kBatchBytes;
+  size_t bytes = kSnapshotPiece;
   for (const Entry* entry : parts_.table.all()) {
     const auto told = but.find(entry->id());
     if (told != but.end() && told->second == version_of(*entry)) continue;
     for (proto::Record& record : parts_.members.introduce(entry->id())) {
       const size_t size = record.ByteSizeLong() + 5;
-      if (bytes + size > kBatchBytes) {
+      if (bytes + size > kSnapshotPiece) {
         batches.emplace_back();
         bytes = 0;
       }

@@ -63,6 +63,20 @@ struct Bench {
     packet.set_sender(std::string(node_id(number).wire()));
     node.receive_datagram(now, address_of(number), packet.SerializeAsString());
   }
+  /// Somebody who knows other members than the node does; the streams that it opens for that.
+  size_t hear_a_difference() {
+    collect();
+    proto::Packet packet;
+    packet.set_sender(std::string(node_id(1).wire()));
+    packet.set_member_fingerprint(12345);
+    node.receive_datagram(now, address_of(1), packet.SerializeAsString());
+    size_t opened = 0;
+    for (const Action& action : node.take_actions()) {
+      const auto* open = std::get_if<OpenStream>(&action);
+      if (open != nullptr && !open->connect_only) ++opened;
+    }
+    return opened;
+  }
   /// A packet for `number` carries what is said about it.
   bool told(uint32_t number) {
     bool seen = false;
@@ -187,6 +201,70 @@ TEST_CASE("a probe gets back the time in which this node was stalled") {
   }
   bench.run_until(begin + 2s);
   CHECK(bench.node.statistics().probes_failed > 0);
+}
+
+TEST_CASE("who has stood still for long asks at once what it missed, and not after a short while") {
+  const Duration stalled = GENERATE(as<Duration>{}, 700ms, 3s);
+  Bench bench;
+  bench.receive({member_record(1, Incarnation::at(1, 5))});
+  bench.run_until(bench.now + 3s);
+  bench.now += stalled;
+  CHECK(bench.hear_a_difference() == (stalled > 1s ? 1 : 0));
+  bench.run_until(bench.now + 1s);
+  CHECK(bench.hear_a_difference() == (stalled > 1s ? 0 : 1));  // as always: when it has lasted
+}
+
+TEST_CASE("members are counted as they are listed") {
+  Bench bench;
+  bench.accuse();
+  bench.run_until(bench.now + 5s);
+  REQUIRE(bench.failed());
+  bench.receive({member_record(20, Incarnation::at(1, 5)),
+                 // Replaces one that has failed, which is listed no longer.
+                 member_record(22, Incarnation::at(1, 5), proto::MEMBER_ALIVE, "node5")});
+  bench.receive({member_record(20, Incarnation::at(1, 5), proto::MEMBER_LEFT)});
+  const std::vector<Member> listed = bench.node.members();
+  const auto of = [&](Status status) {
+    return static_cast<size_t>(std::ranges::count(listed, status, &Member::status));
+  };
+  const MemberCounts counts = bench.node.member_counts();
+  CHECK(counts.all == listed.size());
+  CHECK(counts.failed == of(Status::kFailed));
+  CHECK(counts.left == of(Status::kLeft));
+  CHECK(counts.left == 1);
+  CHECK(counts.degraded == 0);
+}
+
+TEST_CASE("who joins is told of many members in pieces") {
+  Bench bench;
+  constexpr uint32_t kMembers = 400;
+  for (uint32_t i = 2; i <= kMembers; ++i) bench.receive({member_record(i, Incarnation::at(1, 5))});
+  bench.collect();
+  proto::StreamMessage message;
+  message.set_sender(std::string(node_id(1).wire()));
+  *message.mutable_sync_request()->mutable_self() = member_record(1, Incarnation::at(1, 0));
+  message.mutable_sync_request()->set_join(true);
+  bench.node.stream_accepted(bench.now, kFirstAcceptedStream, address_of(1));
+  bench.node.receive_stream(bench.now, kFirstAcceptedStream, message.SerializeAsString());
+  message.clear_sync_request();
+  message.mutable_sync_batch()->set_last(true);
+  bench.node.receive_stream(bench.now, kFirstAcceptedStream, message.SerializeAsString());
+  size_t pieces = 0;
+  int records = 0;
+  size_t largest = 0;
+  for (const Action& action : bench.node.take_actions()) {
+    const auto* send = std::get_if<SendStream>(&action);
+    if (send == nullptr) continue;
+    proto::StreamMessage told;
+    REQUIRE(told.ParseFromString(send->bytes));
+    if (!told.has_sync_batch() || told.sync_batch().records_size() == 0) continue;
+    ++pieces;
+    records += told.sync_batch().records_size();
+    largest = std::max(largest, send->bytes.size());
+  }
+  CHECK(records >= static_cast<int>(kMembers) - 1);
+  CHECK(pieces > 1);
+  CHECK(largest <= (16U << 10) + 100);
 }
 
 TEST_CASE("a failed member that speaks is told at once what is believed of it") {
