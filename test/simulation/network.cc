@@ -99,6 +99,7 @@ bool Network::passes(NodeIndex from, NodeIndex to) const {
   const Wire& receiver = wire(to);
   if (sender.group != receiver.group) return false;
   if (from != to && (sender.down || receiver.down)) return false;
+  if (loss(from, to) >= 1) return false;  // nor would retransmissions arrive
   return sender.cuts == 0 || receiver.cuts == 0 || !cuts_.contains({from, to});
 }
 

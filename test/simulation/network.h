@@ -122,7 +122,7 @@ class Network {
   }
 
   // --- what becomes of a packet ---
-  /// There is a route from `from` to `to` (loss aside).
+  /// There is a route from `from` to `to`, on which not everything is lost.
   [[nodiscard]] bool passes(NodeIndex from, NodeIndex to) const;
   /// Routes both ways.
   [[nodiscard]] bool connected(NodeIndex a, NodeIndex b) const {

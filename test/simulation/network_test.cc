@@ -126,6 +126,20 @@ TEST_CASE("loss at one host's wire is for that direction only") {
   CHECK(network.datagram(2, 0, 100, kStart).count == 0);
 }
 
+TEST_CASE("where everything is lost no stream passes either") {
+  Network network({}, 1);
+  network.set_ingress_loss(2, 0.99);
+  CHECK(network.stream_message(1, 2, 10, kStart));
+  network.set_ingress_loss(2, 1);
+  CHECK_FALSE(network.stream_message(1, 2, 10, kStart));
+  CHECK_FALSE(network.stream_message(2, 1, 10, kStart));  // its acknowledgements are lost
+  CHECK(network.passes(2, 1));
+  CHECK_FALSE(network.passes(1, 2));
+  network.set_ingress_loss(2, 0);
+  network.set_link_loss(1, 2, 1);
+  CHECK_FALSE(network.connected(1, 2));
+}
+
 TEST_CASE("a long stream message takes its time on the wire") {
   Network network(LinkModel::lan(), 1);
   const auto shorter = network.stream_message(0, 1, 100, kStart);
