@@ -165,12 +165,13 @@ void Service::force_leave(const Client& client, const control::ForceLeaveRequest
 void Service::join(const Client& client, const control::JoinRequest& request) {
   const std::vector<std::string> targets(request.addresses().begin(), request.addresses().end());
   if (targets.empty()) return reply_error(client, "no address to join");
-  parts_.cluster.join(targets, request.replay(), [client](const JoinOutcome& outcome) {
+  parts_.cluster.join(targets, request.replay(), [this, client](const JoinOutcome& outcome) {
     Reply answer;
     control::JoinReply& body = *answer.mutable_join();
     body.set_contacted(static_cast<uint32_t>(outcome.contacted));
     for (const auto& [target, reason] : outcome.failures) {
       add(*body.mutable_failures(), target, reason);
+      parts_.log.warn("control", "cannot join " + target + ": " + reason);
     }
     if (outcome.contacted == 0) answer.set_error("no member could be contacted");
     reply(client, std::move(answer));

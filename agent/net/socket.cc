@@ -16,7 +16,7 @@ using membership::Address;
 namespace {
 
 constexpr int kPickAttempts = 64;  // ports tried until one is free for UDP and TCP
-constexpr int kBacklog = 128;
+constexpr int kBacklog = 1024;
 
 bool set_option(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value) == 0;

@@ -7,7 +7,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
-#include <set>
+#include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -28,6 +28,7 @@ using membership::kFirstAcceptedStream;
 constexpr size_t kDatagramsAtOnce = 4 * UdpSocket::kBatch;
 constexpr int kAcceptsAtOnce = 16;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+constexpr auto kHandshakePause = std::chrono::milliseconds(2);
 
 }  // namespace
 
@@ -88,6 +89,7 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
 
   void wait_connections();
   void accept_connections();
+  void accept_after(std::chrono::steady_clock::duration pause);
   void accepted(FileDescriptor socket, const Address& from);
   [[nodiscard]] size_t established_streams() const { return streams_.size() - handshakes_.size(); }
 
@@ -115,7 +117,8 @@ class Transport::Impl : public std::enable_shared_from_this<Transport::Impl>, pu
   bool in_callback_ = false;
   bool stopped_ = false;
   std::unordered_map<StreamId, std::shared_ptr<Stream>> streams_;
-  std::set<StreamId> handshakes_;  // accepted and unproven, the oldest first
+  std::map<StreamId, std::chrono::steady_clock::time_point>
+      handshakes_;  // accepted and unproven, and since when
   StreamId next_accepted_ = kFirstAcceptedStream;
 };
 
@@ -352,6 +355,11 @@ void Transport::Impl::wait_connections() {
 
 void Transport::Impl::accept_connections() {
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    // Many members that come at once are let in one after the other, not at each other's cost.
+    if (handshakes_.size() >= limits_.handshakes &&
+        std::chrono::steady_clock::now() - handshakes_.begin()->second < limits_.handshake_grace) {
+      return accept_after(kHandshakePause);
+    }
     SocketAddress peer;
     peer.size = sizeof peer.storage;
     FileDescriptor socket(
@@ -364,14 +372,17 @@ void Transport::Impl::accept_connections() {
     ++statistics.accept_failed;
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) continue;
     // The connection stays in the kernel's queue: trying again at once would only burn time.
-    accept_timer_.expires_after(kAcceptPause);
-    accept_timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
-      const auto self = weak.lock();
-      if (!error && self && !self->stopped_) self->wait_connections();
-    });
-    return;
+    return accept_after(kAcceptPause);
   }
   wait_connections();
+}
+
+void Transport::Impl::accept_after(std::chrono::steady_clock::duration pause) {
+  accept_timer_.expires_after(pause);
+  accept_timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
+    const auto self = weak.lock();
+    if (!error && self && !self->stopped_) self->wait_connections();
+  });
 }
 
 void Transport::Impl::accepted(FileDescriptor socket, const Address& from) {
@@ -379,14 +390,14 @@ void Transport::Impl::accepted(FileDescriptor socket, const Address& from) {
   // not one. Refusing the newcomer instead would let a few silent strangers lock members out.
   if (handshakes_.size() >= limits_.handshakes) {
     ++statistics.handshake_limit;
-    const auto oldest = streams_.find(*handshakes_.begin());
+    const auto oldest = streams_.find(handshakes_.begin()->first);
     oldest->second->close();
     stream_over(*oldest->second);
   }
   const StreamId id = next_accepted_++;
   auto stream = std::make_shared<Stream>(io_, *this, keyring_, limits_, id, from);
   streams_.emplace(id, stream);
-  handshakes_.insert(id);
+  handshakes_.emplace(id, std::chrono::steady_clock::now());
   stream->accept(std::move(socket));
 }
 

@@ -84,8 +84,10 @@ struct TransportStatistics {
 struct TransportLimits {
   size_t streams = membership::kMaxStreams;
   /// Accepted streams that have not proved to hold a key; counted apart from `streams`, so that
-  /// strangers cannot shut members out. At the bound the oldest is given up.
+  /// strangers cannot shut members out. At the bound the oldest is given up, if it has had
+  /// `handshake_grace`; until then who comes waits in the kernel's queue.
   size_t handshakes = 64;
+  std::chrono::milliseconds handshake_grace{250};
   std::chrono::milliseconds handshake_timeout{5000};
   std::chrono::milliseconds idle_timeout{60'000};
   /// Time that close_stream() gives the other side to take what was sent.

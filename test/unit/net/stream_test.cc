@@ -405,6 +405,7 @@ TEST_CASE("silent strangers do not keep members out") {
   asio::io_context io;
   TransportLimits limits;
   limits.handshakes = 4;
+  limits.handshake_grace = milliseconds(10);
   limits.handshake_timeout = seconds(60);
   Peer a(io, 1);
   Peer b(io, 2, kTestKey, loopback(), limits);
@@ -417,6 +418,20 @@ TEST_CASE("silent strangers do not keep members out") {
   a.transport->open_stream(1, b.address(), kTimeout);
   REQUIRE(run_until(io, [&] { return !a.opened_streams.empty() && !b.accepted.empty(); }));
   CHECK(b.statistics().streams_now == 4);  // three strangers and the member
+}
+
+TEST_CASE("members that come at once do not push each other out") {
+  asio::io_context io;
+  TransportLimits limits;
+  limits.handshakes = 4;
+  limits.handshake_grace = seconds(60);
+  Peer a(io, 1);
+  Peer b(io, 2, kTestKey, loopback(), limits);
+  constexpr StreamId kMembers = 40;
+  for (StreamId i = 1; i <= kMembers; ++i) a.transport->open_stream(i, b.address(), kTimeout);
+  REQUIRE(run_until(io, [&] { return b.accepted.size() + a.closed.size() == kMembers; }));
+  CHECK(a.closed.empty());
+  CHECK(b.statistics().handshake_limit == 0);
 }
 
 TEST_CASE("garbage from strangers ends their stream and nothing else") {
